@@ -1,0 +1,5 @@
+"""`python -m runnelctl` is `runnelctl`."""
+
+from runnelctl.cli.main import main
+
+main()

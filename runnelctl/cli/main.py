@@ -1,0 +1,88 @@
+"""The `runnelctl` command: a click group that loads each command's module only when it is called.
+
+The only place where an error becomes an exit code and one sentence on stderr.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from runnelctl import errors
+
+#: command -> the module that holds a click command named `command`. Order is the order of `--help`.
+COMMANDS = {
+    "up": "start the topology: a process per slice, supervised",
+    "down": "drain and stop the hosts of this topology",
+    "status": "what runs where, how far, and what is wrong",
+    "replay": "mend what is quarantined or halted, in order",
+    "send": "send records to a stream",
+    "check": "find every mistake in a topology file",
+    "config": "print the topology as resolved, secrets hidden",
+    "schema": "print the JSON Schema of topology files",
+    "logs": "the output of a detached up",
+}
+
+
+class LazyGroup(click.Group):
+    """`--help` must not pay for importing Redis, jsonschema or rich: a command's module is imported when it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"runnelctl.cli.{name}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if close:
+                error.message += f" Did you mean {close[0]!r}?"
+            raise
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "RUNNELCTL"})
+@click.version_option(package_name="runnelctl")
+def cli() -> None:
+    """Ordered event processing on Redis Streams."""
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Run the command line and exit: 0 done or drained, 1 error, 2 usage or topology, 3 a handler cannot start,
+    4 halted by policy, 69 Redis unreachable, 130 forced."""
+    try:
+        code = cli.main(args=argv, prog_name="runnelctl", standalone_mode=False)
+    except click.exceptions.Abort:
+        code = errors.EXIT_FORCED
+    except KeyboardInterrupt:
+        code = errors.EXIT_FORCED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except errors.RunnelctlError as error:
+        click.echo(f"runnelctl: {error}" if not isinstance(error, errors.TopologyError) else str(error), err=True)
+        code = error.exit_code
+    except BrokenPipeError:
+        # `runnelctl status | head` is not an error. Point stdout at nothing so that the flush at exit stays quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = errors.EXIT_OK
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,118 @@
+"""The topology as values. `topology.load` makes them; nothing after it sees a dict. Durations are in milliseconds."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Policy(enum.Enum):
+    """What a failed event costs once its attempts are used up (SPEC section 5)."""
+
+    HALT = "HALT"
+    QUARANTINE = "QUARANTINE"
+    IGNORE = "IGNORE"
+
+
+class Validate(enum.Enum):
+    """When records are held against the stream's schema."""
+
+    SEND = "send"
+    READ = "read"
+    BOTH = "both"
+    NEVER = "never"
+
+    @property
+    def on_send(self) -> bool:
+        return self in (Validate.SEND, Validate.BOTH)
+
+    @property
+    def on_read(self) -> bool:
+        return self in (Validate.READ, Validate.BOTH)
+
+
+class Partitioner(enum.Enum):
+    """How a key becomes a partition number; part of the stream's identity in Redis."""
+
+    CRC32 = "crc32"
+    MURMUR2 = "murmur2"
+
+
+class Start(enum.Enum):
+    """Where a processor new to a stream begins."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """A named log of records, split in `partitions`. `key` is the dotted path of the routing key inside a record."""
+
+    name: str
+    partitions: int
+    key: str | None = None
+    schema: dict[str, Any] | bool | None = None
+    schema_source: str | None = None  # the path as resolved, for messages
+    partitioner: Partitioner = Partitioner.CRC32
+    capacity: int = 5_000_000
+    validate: Validate = Validate.SEND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Attempts include the first one. The pause doubles from `backoff_ms` up to `max_backoff_ms`."""
+
+    attempts: int = 3
+    backoff_ms: int = 100
+    max_backoff_ms: int = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The handler gets a list: at most `size` events, waiting at most `within_ms` for it to fill."""
+
+    size: int = 100
+    within_ms: int = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitBounds:
+    """Upper bounds on what a `kill -9` repeats, per partition."""
+
+    every_ms: int = 100
+    events: int = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processor:
+    """A handler on a stream, with a cursor of its own in every partition."""
+
+    name: str
+    stream: str
+    handler: str  # "module:attribute"
+    processes: int
+    policy: Policy = Policy.HALT
+    retry: Retry = field(default_factory=Retry)
+    timeout_ms: int = 30_000
+    batch: Batch | None = None
+    commit: CommitBounds = field(default_factory=CommitBounds)
+    dead_letter: str | None = None  # the name of a declared stream
+    start: Start = Start.EARLIEST
+    max_memory_bytes: int | None = None
+    max_events: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """One topology file, resolved: defaults filled in, variables replaced, paths absolute."""
+
+    name: str
+    file: str  # absolute path of the topology file
+    redis: str  # "embedded" or a URL, secrets included
+    streams: dict[str, Stream]
+    processors: dict[str, Processor]
+    pythonpath: tuple[str, ...] = ()  # absolute
+    lease_ttl_ms: int = 6_000
+    drain_ms: int = 30_000

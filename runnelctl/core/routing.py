@@ -1,0 +1,38 @@
+"""From a record's key to its partition. Fixed and specified, so that producers in any language agree."""
+
+from __future__ import annotations
+
+import zlib
+
+from runnelctl.core.model import Partitioner
+
+_MASK = 0xFFFFFFFF
+
+
+def crc32(key: bytes) -> int:
+    """CRC-32 (IEEE, as zlib) of the key's bytes."""
+    return zlib.crc32(key) & _MASK
+
+
+def murmur2(key: bytes) -> int:
+    """MurmurHash2, 32 bits, with Kafka's seed 0x9747b28c; made positive as Kafka's default partitioner does."""
+    m, length = 0x5BD1E995, len(key)
+    h = (0x9747B28C ^ length) & _MASK
+    whole = length & ~3
+    for i in range(0, whole, 4):
+        k = int.from_bytes(key[i : i + 4], "little") * m & _MASK
+        k = (k ^ (k >> 24)) * m & _MASK
+        h = (h * m & _MASK) ^ k
+    rest = key[whole:]
+    if rest:
+        h = (h ^ int.from_bytes(rest, "little")) * m & _MASK
+    h = (h ^ (h >> 13)) * m & _MASK
+    return (h ^ (h >> 15)) & 0x7FFFFFFF
+
+
+_HASHES = {Partitioner.CRC32: crc32, Partitioner.MURMUR2: murmur2}
+
+
+def partition_of(key: str, partitions: int, partitioner: Partitioner) -> int:
+    """The partition (0-based) of `key`, which is hashed as UTF-8."""
+    return _HASHES[partitioner](key.encode("utf-8", "surrogatepass")) % partitions

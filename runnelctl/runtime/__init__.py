@@ -1,0 +1,1 @@
+"""Three kinds of process and one board: supervisor, keeper, slices."""

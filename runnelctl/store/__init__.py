@@ -1,0 +1,1 @@
+"""The only package that speaks Redis. One Lua file per atomic transition."""
