@@ -1,0 +1,100 @@
+"""When a slice process is restarted, when its silence is a death, when its deaths become a halt. All pure."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, replace
+
+CRASH_WINDOW_S = 60.0
+CRASH_BUDGET = 5
+STABLE_RUN_S = 30.0
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+READY_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a slot has been through: deaths in a row (for the pause) and idle deaths (for the budget)."""
+
+    streak: int = 0
+    idle_deaths: tuple[float, ...] = field(default=())
+
+
+class Fate(enum.Enum):
+    """What follows a death."""
+
+    RESTART = "restart"
+    GONE = "gone"  # it was asked to leave
+    UNSTARTABLE = "unstartable"  # never ready: an import error does not get better by trying again
+    CRASH_LOOP = "crash loop"  # too many deaths with no event to blame
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The fate, the pause before a restart in seconds, and the slot's history from here."""
+
+    fate: Fate
+    pause_s: float
+    history: History
+
+
+def after_death(
+    history: History, *, now: float, ran_s: float, ready: bool, asked: bool, in_flight: bool, jitter: float
+) -> Next:
+    """What follows when a slice process ended. `asked`: it was told to leave. `in_flight`: an event was in a handler.
+
+    The first death restarts at once, so that recovery takes a fork; a streak backs off, doubling to 30 s; a run of
+    30 s ends the streak. Five idle deaths in 60 s are pardoned, the sixth is a crash loop.
+    """
+    if asked:
+        return Next(Fate.GONE, 0.0, history)
+    if not ready:
+        return Next(Fate.UNSTARTABLE, 0.0, history)
+    streak = 1 if ran_s >= STABLE_RUN_S else history.streak + 1
+    idle = tuple(at for at in history.idle_deaths if now - at < CRASH_WINDOW_S)
+    if not in_flight:
+        idle = (*idle, now)
+    after = replace(history, streak=streak, idle_deaths=idle)
+    if len(idle) > CRASH_BUDGET:
+        return Next(Fate.CRASH_LOOP, 0.0, after)
+    if streak == 1:
+        return Next(Fate.RESTART, 0.0, after)
+    ceiling = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(streak - 2, 30))
+    return Next(Fate.RESTART, ceiling * (0.5 + 0.5 * jitter), after)
+
+
+class Health(enum.Enum):
+    """What the supervisor makes of a live slice."""
+
+    WELL = "well"
+    TIMED_OUT = "timed out"  # a handler ran longer than its timeout
+    STOPPED = "stopped"  # SIGSTOP, a freezer: its lease must not rest with it
+    STUCK = "stuck"  # silent with nothing in flight
+    NEVER_READY = "never ready"
+
+
+def health(
+    *,
+    ready: bool,
+    age_s: float,
+    silent_s: float,
+    stopped: bool,
+    in_flight_s: float,
+    timeout_s: float,
+    ttl_s: float,
+) -> Health:
+    """Judge a live slice. `silent_s`: since its loop last beat. `in_flight_s`: the longest call now, 0 for none.
+
+    A handler that blocks the loop is silent, too: that is what `timeout` is for, and it costs no lease. Only a process
+    that can't run at all, or is silent without any handler to blame, is put down for its silence.
+    """
+    if not ready:
+        return Health.NEVER_READY if age_s > READY_LIMIT_S else Health.WELL
+    if stopped and silent_s > ttl_s:
+        return Health.STOPPED
+    if in_flight_s > timeout_s:
+        return Health.TIMED_OUT
+    if silent_s > 2 * ttl_s and in_flight_s == 0.0:
+        return Health.STUCK
+    return Health.WELL

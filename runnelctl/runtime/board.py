@@ -1,0 +1,115 @@
+"""The board: shared memory made before the first fork, one writer per cell, read by everybody else.
+
+It is why a hard death is no mystery: after a SIGSEGV the supervisor reads which event was in flight. It also carries
+leases from the keeper to the slices, the host's deadline, and the figures of `status`; none of that costs a message.
+The idea is Apache httpd's scoreboard. Every cell is 8 bytes and aligned, so a reader sees the old or the new value;
+where several cells belong together, the writer stores the one that makes them valid last.
+
+Times are seconds of CLOCK_MONOTONIC, which all processes of a host share.
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+
+# --- host cells -------------------------------------------------------------------------------------------------
+HOST_CELLS = 16
+H_STOPPING = 0  # supervisor: 1 once a drain was asked for
+H_DEADLINE = 1  # keeper, double: no event may be started after this moment
+H_SUPERVISOR_BEAT = 2  # supervisor, double
+H_KEEPER_BEAT = 3  # keeper, double
+H_OUTCOME = 4  # keeper: an OUTCOME_ below
+H_DRAIN_TOTAL = 5  # keeper: events that `up --drain` has to pass
+H_DRAIN_DONE = 6  # keeper: how many of them are passed
+H_OWNED = 7  # keeper: leases held, so that `--wait` knows when the host works
+H_WANTED = 8  # keeper: leases that it ought to hold
+
+OUTCOME_NONE, OUTCOME_DRAINED, OUTCOME_HALTED, OUTCOME_DOWN, OUTCOME_BLOCKED, OUTCOME_REFUSED = range(6)
+
+# --- slot cells: one slot per slice, whatever process fills it ----------------------------------------------------
+SLOT_CELLS = 16
+S_INCARNATION = 0  # supervisor: counts the processes that filled this slot
+S_PID = 1  # supervisor: 0 when none
+S_DEAD = 2  # supervisor: the last incarnation that was reaped; written after S_CAUSE and the text
+S_CAUSE = 3  # supervisor: a CAUSE_ below
+S_RESTARTS = 4  # supervisor
+S_TIMED_OUT = 5  # supervisor: unit + 1 whose handler ran out of time, 0 for none
+S_READY = 6  # slice: its incarnation once the handler is imported and open
+S_BEAT = 7  # slice, double
+S_RSS = 8  # slice: bytes, as of its last beat
+S_RECYCLE = 9  # slice: 1 when it wants to be replaced (max_memory, max_events)
+S_LEAVING = 10  # keeper: 1 tells the slice to exit once its lanes are done
+
+CAUSE_NONE, CAUSE_EXIT, CAUSE_SIGNAL, CAUSE_TIMEOUT, CAUSE_STOPPED, CAUSE_CRASH_LOOP, CAUSE_DRAIN = range(7)
+
+# --- unit cells: one unit per processor and partition -------------------------------------------------------------
+LATENCY_BUCKETS = 24
+UNIT_CELLS = 24 + LATENCY_BUCKETS
+U_SLOT = 0  # keeper: which slot runs it
+U_FOR = 1  # keeper: which incarnation of that slot the lease is for
+U_EPOCH = 2  # keeper
+U_NONCE = 3  # keeper
+U_GRANT = 4  # keeper: counts grants; written last, makes the cells above valid
+U_WANTED = 5  # keeper: 0 asks the slice to finish and release
+U_TAKEN = 8  # slice: the grant it runs
+U_STATE = 9  # slice: a STATE_ below, of the grant in U_TAKEN
+U_STARTED = 10  # slice: ordinal of the event in the handler (events passed before it + 1)
+U_SINCE = 11  # slice, double: when it got there; 0 when nothing is in flight
+U_CURSOR_MS = 12  # slice: committed cursor
+U_CURSOR_SEQ = 13  # slice
+U_COUNT = 14  # slice: events passed up to the cursor, ever
+U_PROCESSED = 15  # slice: handled since `up`
+U_FAILED = 16  # slice: events that met the policy since `up`
+U_RETRIED = 17  # slice: attempts that failed since `up`
+U_ATTEMPT = 18  # slice: attempt of the event in flight
+U_SLOW_US = 19  # slice: the longest handler call since `up`, microseconds
+U_LATENCY = 24  # slice: LATENCY_BUCKETS counts, bucket b: below 2**b microseconds
+
+STATE_NONE, STATE_RUNNING, STATE_RELEASED, STATE_QUARANTINED, STATE_HALTED, STATE_LOST, STATE_BACKOFF = range(7)
+
+TEXT_BYTES = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How many slots and units a board has."""
+
+    slots: int
+    units: int
+
+
+class Board:
+    """Typed views on the shared memory: `q` for whole numbers, `d` for doubles, same cells."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self._slots = HOST_CELLS
+        self._units = self._slots + shape.slots * SLOT_CELLS
+        cells = self._units + shape.units * UNIT_CELLS
+        self._texts = cells * 8
+        self._map = mmap.mmap(-1, self._texts + shape.slots * TEXT_BYTES)
+        view = memoryview(self._map)
+        self.q = view[: self._texts].cast("q")
+        self.d = view[: self._texts].cast("d")
+
+    def slot(self, slot: int) -> int:
+        """Index of a slot's first cell."""
+        return self._slots + slot * SLOT_CELLS
+
+    def unit(self, unit: int) -> int:
+        """Index of a unit's first cell."""
+        return self._units + unit * UNIT_CELLS
+
+    def write_text(self, slot: int, text: str) -> None:
+        """What the supervisor knows about a death, cut to fit; kept until the next one."""
+        data = text.encode("utf-8", "replace")[: TEXT_BYTES - 8]
+        start = self._texts + slot * TEXT_BYTES
+        self._map[start + 8 : start + 8 + len(data)] = data
+        self._map[start : start + 8] = len(data).to_bytes(8, "little")
+
+    def read_text(self, slot: int) -> str:
+        """The text of `write_text`, or an empty one."""
+        start = self._texts + slot * TEXT_BYTES
+        length = int.from_bytes(self._map[start : start + 8], "little")
+        return self._map[start + 8 : start + 8 + length].decode("utf-8", "replace")

@@ -1,0 +1,159 @@
+"""Leases and commits: each function is one script, its reply a value. `store/lua` says why each must be atomic."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runnelctl.core import keys
+from runnelctl.core.plan import Unit
+from runnelctl.store.scripts import script
+from runnelctl.store.wire import Argument, Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A lease: the epoch is a fencing token, unique and rising; `count` events lie at or before `cursor`.
+
+    `suspect` is the ordinal (count + 1 for the next event) of an event that was in flight when its process died,
+    `tries` how often; 0 for none. `lost` events were trimmed before they were read.
+    """
+
+    epoch: int
+    cursor: bytes
+    count: int
+    tries: int
+    suspect: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Somebody else holds it."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Quarantined or halted; `record` is the failure record, JSON."""
+
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the own hash says of a partition's owner. An empty owner: nobody."""
+
+    owner: str
+    nonce: str
+    record: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a slice reads before it reads events: is the lease still its own, and where does it go on."""
+
+    epoch: int
+    nonce: str
+    cursor: bytes
+    count: int
+    seq: int
+    tries: int
+    suspect: int
+    death: str
+    edit_id: bytes
+    edit: bytes
+
+
+def unit_keys(topology: str, unit: Unit) -> tuple[str, str]:
+    """The own hash and the events stream of a unit: KEYS[1] and KEYS[2] of every lease script."""
+    own = keys.own(topology, unit.stream, unit.partition, unit.processor)
+    return own, keys.events(topology, unit.stream, unit.partition)
+
+
+async def acquire(
+    wire: Wire, topology: str, wanted: Sequence[tuple[Unit, str, str, str]], owner: str
+) -> list[Granted | Busy | Blocked]:
+    """Take leases, pipelined. `wanted`: unit, nonce, the nonce of a holder known to be dead or '', and where to start."""
+    take = script("lease_acquire")
+    futures = [
+        wire.start(take, unit_keys(topology, unit), (nonce, owner, dead, start, unit.processor))
+        for unit, nonce, dead, start in wanted
+    ]
+    replies = await asyncio.gather(*futures)
+    outcomes: list[Granted | Busy | Blocked] = []
+    for reply, (unit, nonce, dead, start) in zip(replies, wanted, strict=True):
+        if isinstance(reply, Exception):
+            reply = await wire.run(take, unit_keys(topology, unit), (nonce, owner, dead, start, unit.processor))
+        outcomes.append(_grant(reply))
+    return outcomes
+
+
+def _grant(reply: Any) -> Granted | Busy | Blocked:
+    match reply[0]:
+        case b"OK":
+            _, epoch, cursor, count, tries, suspect, lost = reply
+            return Granted(int(epoch), cursor, int(count), int(tries), int(suspect), int(lost))
+        case b"BUSY":
+            return Busy(reply[1].decode())
+        case _:
+            return Blocked(reply[1].decode())
+
+
+async def release(
+    wire: Wire, topology: str, unit: Unit, epoch: int, nonce: int, charge: int | None = None, death: str = ""
+) -> bool:
+    """Let a lease go; `charge` is the ordinal of the event that its process died in. False: it was not ours any more."""
+    args: tuple[Argument, ...] = (epoch, nonce, "" if charge is None else charge, death)
+    own = keys.own(topology, unit.stream, unit.partition, unit.processor)
+    return bool(await wire.run(script("lease_release"), (own,), args))
+
+
+async def holdings(wire: Wire, topology: str, units: Sequence[Unit]) -> list[Holding]:
+    """Who holds each unit now, in one pipeline."""
+    futures = [wire.send("HMGET", unit_keys(topology, unit)[0], "owner", "nonce", "block") for unit in units]
+    found = []
+    for owner, nonce, record in await asyncio.gather(*futures):
+        found.append(Holding(_text(owner), _text(nonce), None if record is None else record.decode()))
+    return found
+
+
+async def session(wire: Wire, topology: str, unit: Unit) -> Session:
+    """Read the own hash at the start of a read session."""
+    fields = ("epoch", "nonce", "cursor", "count", "seq", "tries", "suspect", "death", "edit_id", "edit")
+    reply = await wire.call("HMGET", unit_keys(topology, unit)[0], *fields)
+    epoch, nonce, cursor, count, seq, tries, suspect, death, edit_id, edit = reply
+    return Session(
+        int(epoch or 0), _text(nonce), cursor or b"0-0", int(count or 0), int(seq or 0),
+        int(tries or 0), int(suspect or 0), _text(death), edit_id or b"", edit or b"",
+    )  # fmt: skip
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode("utf-8", "replace")
+
+
+@dataclass(slots=True)
+class Commit:
+    """One commit as it goes over the wire; kept and sent again, unchanged, until its outcome is known."""
+
+    epoch: int
+    nonce: int
+    seq: int
+    expected: bytes
+    new: bytes
+    n: int
+    release: bool
+    block: str
+    keys: list[Argument]  # own, events, then those of the effects
+    effects: list[Argument]  # as lua/commit.lua describes, key numbers included
+
+    def start(self, wire: Wire, group: str) -> asyncio.Future[Any]:
+        """Send it; the future gets the raw reply, which `outcome` reads."""
+        head: list[Argument] = [
+            self.epoch, self.nonce, self.seq, self.expected, self.new, self.n, group, int(self.release), self.block,
+        ]  # fmt: skip
+        return wire.start(script("commit"), self.keys, head + self.effects)

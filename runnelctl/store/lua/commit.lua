@@ -1,0 +1,68 @@
+#!lua flags=allow-oom
+-- commit: move a cursor over n handled events, with everything they did, or do nothing at all.
+-- KEYS[1] own hash   KEYS[2] events stream   KEYS[3..] keys of the effects
+-- ARGV[1] epoch  [2] nonce  [3] seq of this commit under the epoch  [4] cursor expected  [5] new cursor
+-- [6] n  [7] consumer group  [8] '1' to release the lease as well, else '0'  [9] failure record that blocks, or ''
+-- [10..] effects, each: 'X' key# capacity fieldcount field value ...   append to a stream (capacity 0: no limit)
+--                       'L' key# maxlen   fieldcount field value ...   append to a bounded log
+--                       'S' key# value | 'D' key#                      set or delete a state
+-- Returns {'OK'} | {'ALREADY'} | {'FENCED', epoch, owner} | {'CURSOR', cursor} | {'HISTORY'} | {'TRIMMED', lost}
+--         | {'FULL', key} | {'TYPE', key}
+-- Atomic: this is the fence. A script has no rollback, so everything is checked before anything is written.
+-- allow-oom: when Redis is full, commits are what lets it drain.
+local own, events = KEYS[1], KEYS[2]
+local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'seq', 'suspect')
+if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return {'FENCED', h[1] or '', h[3] or ''} end
+local seq = tonumber(ARGV[3])
+if seq == tonumber(h[6]) then return {'ALREADY'} end
+if seq ~= tonumber(h[6]) + 1 or h[4] ~= ARGV[4] then return {'CURSOR', h[4]} end
+local n, count = tonumber(ARGV[6]), tonumber(h[5]) + tonumber(ARGV[6])
+if n > 0 then
+  local info = redis.pcall('XINFO', 'STREAM', events)
+  if info.err or #redis.call('XRANGE', events, ARGV[5], ARGV[5]) ~= 1 then return {'HISTORY'} end
+  local length, added = 0, 0
+  for i = 1, #info, 2 do
+    if info[i] == 'length' then length = info[i + 1] elseif info[i] == 'entries-added' then added = info[i + 1] end
+  end
+  if added - length > count then return {'TRIMMED', string.format('%.0f', added - length - count)} end
+end
+local ops, i = {}, 10
+while i <= #ARGV do
+  local op, key = ARGV[i], KEYS[tonumber(ARGV[i + 1])]
+  local kind = redis.call('TYPE', key).ok
+  if op == 'X' or op == 'L' then
+    local limit, fields = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+    if kind ~= 'stream' and kind ~= 'none' then return {'TYPE', key} end
+    if op == 'X' and limit > 0 and kind == 'stream' and redis.call('XLEN', key) >= limit then
+      local s, added, read = redis.call('XINFO', 'STREAM', key), 0, nil
+      for j = 1, #s, 2 do if s[j] == 'entries-added' then added = s[j + 1] end end
+      for _, g in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+        for j = 1, #g, 2 do
+          if g[j] == 'entries-read' then read = math.min(read or added, tonumber(g[j + 1] or 0) or 0) end
+        end
+      end
+      if not read or added - read >= limit then return {'FULL', key} end
+    end
+    ops[#ops + 1] = {op, key, limit, i + 4, fields}
+    i = i + 4 + fields
+  elseif op == 'S' or op == 'D' then
+    if kind ~= 'string' and kind ~= 'none' then return {'TYPE', key} end
+    ops[#ops + 1] = {op, key, ARGV[i + 2]}
+    i = i + (op == 'S' and 3 or 2)
+  else
+    return redis.error_reply('commit: unknown effect ' .. op)
+  end
+end
+for _, o in ipairs(ops) do
+  if o[1] == 'X' then redis.call('XADD', o[2], '*', unpack(ARGV, o[4], o[4] + o[5] - 1))
+  elseif o[1] == 'L' then redis.call('XADD', o[2], 'MAXLEN', '~', o[3], '*', unpack(ARGV, o[4], o[4] + o[5] - 1))
+  elseif o[1] == 'S' then redis.call('SET', o[2], o[3])
+  else redis.call('DEL', o[2]) end
+end
+local total = string.format('%.0f', count)
+redis.call('HSET', own, 'cursor', ARGV[5], 'count', total, 'seq', ARGV[3])
+if h[7] ~= '0' and count >= tonumber(h[7]) then redis.call('HSET', own, 'tries', '0', 'suspect', '0', 'death', '') end
+if ARGV[9] ~= '' then redis.call('HSET', own, 'block', ARGV[9]) end
+if ARGV[8] == '1' then redis.call('HSET', own, 'nonce', '', 'owner', '') end
+if n > 0 then redis.pcall('XGROUP', 'SETID', events, ARGV[7], ARGV[5], 'ENTRIESREAD', total) end
+return {'OK'}

@@ -1,0 +1,41 @@
+"""The hosts of a topology: beats, expulsions, and the control stream that makes a change take effect at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runnelctl.core import keys
+from runnelctl.store.scripts import script
+from runnelctl.store.wire import Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The answer to a beat: are we still a member, the server's clock (for display only), and every member's entry."""
+
+    member: bool
+    server_ms: int
+    members: dict[str, bytes]
+
+
+async def beat(wire: Wire, topology: str, member: str, entry: str, report: bytes, *, join: bool = False) -> Beat:
+    """Say that `member` is alive. `entry` must differ from the last one. `join` makes it a member if it is none."""
+    reply = await wire.run(
+        script("member_beat"),
+        (keys.members(topology), keys.hosts(topology)),
+        (member, entry, report, "1" if join else "0"),
+    )
+    names = [name.decode() for name in reply[2::2]]
+    return Beat(reply[0] == b"OK", int(reply[1]), dict(zip(names, reply[3::2], strict=True)))
+
+
+async def expel(wire: Wire, topology: str, member: str, entry: bytes) -> bool:
+    """Remove a member whose `entry` stood still (b'' for one that leaves). False: it has beaten since, or is gone."""
+    names = (keys.members(topology), keys.hosts(topology), keys.control(topology))
+    return bool(await wire.run(script("member_expel"), names, (member, entry)))
+
+
+async def tell(wire: Wire, topology: str, what: str, **about: str) -> None:
+    """Wake every keeper of the topology."""
+    fields = [part for pair in about.items() for part in pair]
+    await wire.call("XADD", keys.control(topology), "MAXLEN", "~", 1000, "*", "what", what, *fields)
