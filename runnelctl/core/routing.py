@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 
 from runnelctl.core.model import Partitioner
 
@@ -31,6 +32,11 @@ def murmur2(key: bytes) -> int:
 
 
 _HASHES = {Partitioner.CRC32: crc32, Partitioner.MURMUR2: murmur2}
+
+
+def hash_for(partitioner: Partitioner) -> Callable[[bytes], int]:
+    """The hash function of a partitioner, for callers that route many keys."""
+    return _HASHES[partitioner]
 
 
 def partition_of(key: str, partitions: int, partitioner: Partitioner) -> int:

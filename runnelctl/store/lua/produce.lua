@@ -1,0 +1,107 @@
+#!lua
+-- Append a chunk of entries to one partition, once, however often it is asked to.
+--
+-- KEYS  1 the partition's stream   2 what this producer appended last ("first_seq last_seq first_id")
+-- ARGV  1 sequence number of the first entry   2 capacity, in unread entries   3 how long to remember, ms
+--       4 number of entries   then for each entry: the number of its fields and values, and these
+-- Returns {'OK', id, n, id', n'}: n entries were there before, with ids counting up from id; n' are new, from id'
+--         {'CAPACITY', unread}     the partition has no room; nothing is written
+--         {'GAP', last_seq}        entries between last_seq and this chunk are missing; nothing is written
+--         {'STALE', last_seq}      a chunk from before the last one; nothing is written
+--         {'WRONGTYPE', type}      the stream's key holds something else; nothing is written
+--         {'POISONED', id}         the stream's ids are used up; nothing is written
+--
+-- Atomic because the question "is it there already?" and the append must not be parted: a sender whose reply was lost
+-- asks again, perhaps over another connection while the first request is still on its way.
+-- No flags on purpose: a Redis that is full refuses this script with OOM before it runs.
+-- A script has no rollback, so everything that can be wrong is looked at before the first XADD.
+
+local events, producer = KEYS[1], KEYS[2]
+local first, capacity, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
+local MAX_FIELDS, MAX_SEQ_DIGITS = 1000, 15
+
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+-- The entries of a chunk have consecutive ids, so the id of any follows from the first.
+local function id_after(id, steps)
+  local ms, seq = string.match(id, '^(%d+)%-(%d+)$')
+  return ms .. '-' .. text(tonumber(seq) + steps)
+end
+
+local function field(flat, name)
+  for i = 1, #flat, 2 do
+    if flat[i] == name then return flat[i + 1] end
+  end
+end
+
+local function unread(length)
+  local least = nil
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', events)) do
+    local read = field(group, 'entries-read')
+    if not read then return length end
+    if not least or read < least then least = read end
+  end
+  if not least then return length end
+  return math.min(length, field(redis.call('XINFO', 'STREAM', events), 'entries-added') - least)
+end
+
+local kind = redis.call('TYPE', events)['ok']
+if kind ~= 'stream' and kind ~= 'none' then return {'WRONGTYPE', kind} end
+
+local at = 5
+for _ = 1, count do
+  local fields = tonumber(ARGV[at])
+  if not fields or fields < 2 or fields % 2 == 1 or fields > MAX_FIELDS then
+    return redis.error_reply('ERR produce: an entry has ' .. tostring(ARGV[at]) .. ' fields and values')
+  end
+  at = at + 1 + fields
+end
+if at ~= #ARGV + 1 then return redis.error_reply('ERR produce: the entries do not fill the arguments') end
+
+local skip, known = 0, ''
+local last = redis.call('GET', producer)
+if last then
+  local from, to, id = string.match(last, '^(%d+) (%d+) (%S+)$')
+  from, to = tonumber(from), tonumber(to)
+  if first > to + 1 then return {'GAP', text(to)} end
+  if first <= to then
+    if first < from then return {'STALE', text(to)} end
+    skip, known = math.min(count, to - first + 1), id_after(id, first - from)
+  end
+end
+local new = count - skip
+if new == 0 then return {'OK', known, skip, '', 0} end
+
+local length = redis.call('XLEN', events)
+if length + new > capacity then
+  local waiting = unread(length)
+  if waiting + new > capacity then return {'CAPACITY', text(waiting)} end
+end
+
+at = 5
+for _ = 1, skip do at = at + 1 + tonumber(ARGV[at]) end
+local fields = tonumber(ARGV[at])
+local id = redis.pcall('XADD', events, '*', unpack(ARGV, at + 1, at + fields))
+if type(id) == 'table' then
+  if string.find(id.err, 'exhausted', 1, true) or string.find(id.err, 'equal or smaller', 1, true) then
+    return {'POISONED', '18446744073709551615-18446744073709551615'}
+  end
+  return id
+end
+local ms, seq = string.match(id, '^(%d+)%-(%d+)$')
+if #seq > MAX_SEQ_DIGITS then
+  -- Somebody chose an id with an absurd sequence number: Lua can't count on from there, and there may be no room.
+  redis.call('XDEL', events, id)
+  return {'POISONED', id}
+end
+-- `ms-*` instead of `*`: the clock may tick during a script on Redis 7.0, and these ids must be consecutive.
+local next_id = ms .. '-*'
+for _ = 2, new do
+  at = at + 1 + fields
+  fields = tonumber(ARGV[at])
+  redis.call('XADD', events, next_id, unpack(ARGV, at + 1, at + fields))
+end
+redis.call('SET', producer, text(first + skip) .. ' ' .. text(first + count - 1) .. ' ' .. id, 'PX', ARGV[3])
+return {'OK', known, skip, id, new}

@@ -1,0 +1,64 @@
+"""The Lua scripts, by name. A `Script` is only text and its digest, so that every kind of connection can run it.
+
+A server forgets its scripts when it restarts or fails over, so EVALSHA is a guess: NOSCRIPT means nothing ran, and the
+same call is repeated with the text.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import redis
+import redis.asyncio
+
+Word = str | bytes | int
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One Lua file: `name`, `text`, and the `sha1` by which EVALSHA calls it."""
+
+    name: str
+    text: str
+    sha1: str
+
+    def by_digest(self, keys: Sequence[Word], args: Sequence[Word]) -> tuple[Word, ...]:
+        """The words of an EVALSHA."""
+        return ("EVALSHA", self.sha1, len(keys), *keys, *args)
+
+    def by_text(self, keys: Sequence[Word], args: Sequence[Word]) -> tuple[Word, ...]:
+        """The words of an EVAL, for a server that answered NOSCRIPT."""
+        return ("EVAL", self.text, len(keys), *keys, *args)
+
+
+@functools.cache
+def script(name: str) -> Script:
+    """The script in `store/lua/<name>.lua`. Raises FileNotFoundError if there is none."""
+    text = resources.files("runnelctl.store").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def is_noscript(error: object) -> bool:
+    """Whether an error reply says that the server does not know the script (and so ran nothing)."""
+    return isinstance(error, redis.exceptions.NoScriptError) or str(error).startswith("NOSCRIPT")
+
+
+def run(client: redis.Redis, called: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
+    """Run a script on a blocking client and return its raw reply. Raises what the client raises."""
+    try:
+        return client.execute_command(*called.by_digest(keys, args))
+    except redis.exceptions.NoScriptError:
+        return client.execute_command(*called.by_text(keys, args))
+
+
+async def run_async(client: redis.asyncio.Redis, called: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
+    """As `run`, on an asyncio client."""
+    try:
+        return await client.execute_command(*called.by_digest(keys, args))
+    except redis.exceptions.NoScriptError:
+        return await client.execute_command(*called.by_text(keys, args))
