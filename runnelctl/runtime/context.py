@@ -11,7 +11,8 @@ import msgspec
 
 from runnelctl import errors
 from runnelctl.core import keys
-from runnelctl.records import Codec
+from runnelctl.event import Event
+from runnelctl.records import Codec, header_fields
 from runnelctl.store.wire import Argument
 
 STATES_KEPT = 10_000
@@ -68,11 +69,15 @@ class States:
         """After an attempt failed: forget what it did to the mapping."""
         self._values.pop(key, None)
 
+    def clear(self) -> None:
+        """Forget everything: the lease is another one, or history changed."""
+        self._texts.clear()
+        self._values.clear()
+
     def prune(self) -> None:
         """Keep memory bounded; only called when nothing is uncommitted, so that everything can be read again."""
         if len(self._texts) > STATES_KEPT:
-            self._texts.clear()
-            self._values.clear()
+            self.clear()
 
 
 class Context:
@@ -99,7 +104,7 @@ class Context:
         self._codecs = codecs
         self._capacities = capacities
         self._states = states
-        self._key: Callable[[], str] | None = None
+        self.event: Event | None = None  # the one in the handler; None in a batch
         self.emits: list[Effect] = []
         self.opened: set[str] = set()
         self.touched = False
@@ -117,11 +122,10 @@ class Context:
             known = ", ".join(self._codecs)
             raise errors.UsageError(f"ctx.emit: stream {stream!r} is not declared in the topology (declared: {known})")
         encoded = codec.encode(record, key)
-        if codec.validates_on_send:
-            codec.validate(codec.decode(encoded.data))
-        fields: list[Argument] = [b"data", encoded.data, b"key", encoded.key]
-        for name, value in (headers or {}).items():
-            fields += (f"h:{name}", value)
+        fields: list[Argument] = [b"data", encoded.data]
+        if encoded.key:
+            fields += (b"key", encoded.key)
+        fields += header_fields(headers)
         target = keys.events(self._topology, stream, encoded.partition)
         self.emits.append(("X", target, (self._capacities[stream], len(fields), *fields)))
         self.touched = True
@@ -129,19 +133,15 @@ class Context:
     @property
     def state(self) -> dict[str, Any]:
         """The mapping of the event's key: JSON values by name. What is in it when the handler returns is stored."""
-        if self._key is None:
+        if self.event is None:
             raise errors.UsageError("ctx.state: a batch has many keys; use ctx.state_of(event.key)")
-        return self.state_of(self._key())
+        return self.state_of(self.event.key)
 
     def state_of(self, key: str) -> dict[str, Any]:
         """The mapping of an event key; in a batch, where `state` would not know which."""
         self.touched = True
         self.opened.add(key)
         return self._states.open(key)
-
-    def begin(self, key: Callable[[], str] | None) -> None:
-        """Before a handler call: `key` finds the event's key, None in a batch."""
-        self._key = key
 
     def collect(self) -> list[Effect]:
         """After a handler call that went well: its effects. Raises RecordError if a state can't be stored."""

@@ -66,6 +66,7 @@ class Session:
     death: str
     edit_id: bytes
     edit: bytes
+    lost: int
 
 
 def unit_keys(topology: str, unit: Unit) -> tuple[str, str]:
@@ -122,13 +123,20 @@ async def holdings(wire: Wire, topology: str, units: Sequence[Unit]) -> list[Hol
 
 
 async def session(wire: Wire, topology: str, unit: Unit) -> Session:
-    """Read the own hash at the start of a read session."""
+    """Read the own hash at the start of a read session, and whether anything unread was trimmed away."""
+    own, events = unit_keys(topology, unit)
     fields = ("epoch", "nonce", "cursor", "count", "seq", "tries", "suspect", "death", "edit_id", "edit")
-    reply = await wire.call("HMGET", unit_keys(topology, unit)[0], *fields)
+    reply, info = await asyncio.gather(wire.send("HMGET", own, *fields), wire.send("XINFO", "STREAM", events))
+    if isinstance(reply, Exception):
+        raise reply
     epoch, nonce, cursor, count, seq, tries, suspect, death, edit_id, edit = reply
+    lost = 0
+    if not isinstance(info, Exception):
+        facts = dict(zip(info[::2], info[1::2], strict=True))
+        lost = max(0, facts[b"entries-added"] - facts[b"length"] - int(count or 0))
     return Session(
         int(epoch or 0), _text(nonce), cursor or b"0-0", int(count or 0), int(seq or 0),
-        int(tries or 0), int(suspect or 0), _text(death), edit_id or b"", edit or b"",
+        int(tries or 0), int(suspect or 0), _text(death), edit_id or b"", edit or b"", lost,
     )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ class Wire(asyncio.Protocol):
         self._heard_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._known: set[str] = set()
+        self.bytes_received = 0
         self.lost: ConnectionLost | None = None
         self.client_id = 0
 
@@ -92,6 +93,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
+        self.bytes_received += len(data)
         reader, waiting = self._reader, self._waiting
         try:
             reader.feed(data)
@@ -143,6 +145,10 @@ class Wire(asyncio.Protocol):
         if isinstance(reply, ReplyError):
             raise reply
         return reply
+
+    def forget_scripts(self) -> None:
+        """The server answered NOSCRIPT: send the texts again."""
+        self._known.clear()
 
     def close(self) -> None:
         """Close now; what still waits fails with ConnectionLost."""

@@ -24,7 +24,9 @@ if n > 0 then
   for i = 1, #info, 2 do
     if info[i] == 'length' then length = info[i + 1] elseif info[i] == 'entries-added' then added = info[i + 1] end
   end
-  if added - length > count then return {'TRIMMED', string.format('%.0f', added - length - count)} end
+  -- Whatever is gone must lie at or before the cursor; retention never trims beyond it.
+  local gone = added - length - tonumber(h[5])
+  if gone > 0 then return {'TRIMMED', string.format('%.0f', gone)} end
 end
 local ops, i = {}, 10
 while i <= #ARGV do

@@ -1,0 +1,125 @@
+"""Commits of all lanes of a slice, grouped: the next goes out as soon as the last returned, with all done since.
+
+Also keeps the slice's one connection for everything that is not a blocking read. Nothing in flight is cancelled. When
+the connection breaks, a commit's outcome is unknown: it is sent again, unchanged, before anything else, and its `seq`
+makes the second one harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any
+
+from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
+
+if TYPE_CHECKING:
+    from runnelctl.runtime.lane import Lane
+    from runnelctl.runtime.slice import Slice
+
+RECONNECT_FIRST_S = 0.05
+RECONNECT_LONGEST_S = 1.0
+
+
+class Link:
+    """One connection that comes back: full-jitter backoff, a word in the log when it goes and when it is back."""
+
+    def __init__(self, slice_: Slice, name: str, timeout_ms: int) -> None:
+        self._slice, self._name, self._timeout_ms = slice_, name, timeout_ms
+        self._wire: Wire | None = None
+        self._opening = asyncio.Lock()
+
+    @property
+    def up(self) -> Wire | None:
+        """The connection if it stands."""
+        return self._wire if self._wire is not None and self._wire.lost is None else None
+
+    async def get(self) -> Wire:
+        """The connection, opened again and again until it stands."""
+        async with self._opening:
+            attempt = 0
+            while (wire := self.up) is None:
+                try:
+                    self._wire = await Wire.open(self._slice.endpoint, name=self._name, timeout_ms=self._timeout_ms)
+                except (ConnectionLost, ReplyError) as error:
+                    attempt += 1
+                    if attempt == 1:
+                        self._slice.log.warning("%s; trying again until it is back", error)
+                    pause = min(RECONNECT_LONGEST_S, RECONNECT_FIRST_S * 2.0 ** min(attempt, 10))
+                    await asyncio.sleep(pause * (0.2 + 0.8 * random.random()))
+                else:
+                    if attempt:
+                        self._slice.log.warning("connected to Redis again")
+            return wire
+
+    def drop(self) -> None:
+        """Close it, since its server is not (or no longer) the one to talk to."""
+        if self._wire is not None:
+            self._wire.close()
+
+
+class Committer:
+    """See the module. `wake` is called by lanes; `main` is the slice's one task for commits."""
+
+    def __init__(self, slice_: Slice, timeout_ms: int) -> None:
+        self.slice = slice_
+        self.link = Link(slice_, f"runnelctl:{slice_.slot.name}:commit", timeout_ms)
+        self._dirty: dict[Lane, None] = {}
+        self._idle: asyncio.Future[None] | None = None
+
+    def wake(self, lane: Lane) -> None:
+        """The lane has something to commit."""
+        self._dirty[lane] = None
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def main(self) -> None:
+        """Commit for ever."""
+        while True:
+            if not self._dirty:
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
+            wire = await self.link.get()
+            lanes, self._dirty = self._dirty, {}
+            await self._round(wire, lanes)
+
+    async def _round(self, wire: Wire, lanes: dict[Lane, None]) -> None:
+        """One commit of every lane that has one, in one write."""
+        sent: list[tuple[Lane, asyncio.Future[Any]]] = []
+        for lane in lanes:
+            if lane.ended is not None:
+                lane.ledger.resolve_ended()
+            elif (commit := lane.ledger.next_commit()) is not None:
+                sent.append((lane, commit.start(wire, lane.unit.processor)))
+        trouble: Exception | None = None
+        for lane, future in sent:
+            try:
+                reply = await future
+            except ConnectionLost as error:
+                reply = error
+            if isinstance(reply, Exception):
+                self._dirty[lane] = None
+                if isinstance(reply, ReplyError) and reply.code == "NOSCRIPT":
+                    wire.forget_scripts()
+                else:
+                    trouble = reply
+                continue
+            pause_s = lane.ledger.outcome(reply)
+            if pause_s is not None:
+                asyncio.get_running_loop().call_later(pause_s, self.wake, lane)
+            elif lane.ended is None and lane.ledger.done > lane.ledger.committed:
+                self._dirty[lane] = None
+        if trouble is not None:
+            await self._recover(wire, trouble)
+
+    async def _recover(self, wire: Wire, trouble: Exception) -> None:
+        """The server is gone, or is not the one to commit to (READONLY, LOADING, ...): a new connection, a new read
+        session for every lane."""
+        self.slice.log.warning("commit not confirmed, asking again: %s", trouble)
+        wire.close()
+        for lane in list(self.slice.lanes.values()):
+            lane.resync()
+        if isinstance(trouble, ReplyError):
+            await asyncio.sleep(RECONNECT_FIRST_S + random.random() * RECONNECT_LONGEST_S)
+
+

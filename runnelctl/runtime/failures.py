@@ -1,0 +1,220 @@
+"""A failed attempt, from the exception to what the policy makes of it. Rare, so that everything here may be slow."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import random
+import traceback
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runnelctl.core import keys, policy
+from runnelctl.core.policy import Failure, Step
+from runnelctl.errors import RecordError
+from runnelctl.event import Event, Reject, Skip
+from runnelctl.runtime import board as cells
+from runnelctl.runtime.context import Effect
+from runnelctl.store.wire import Argument
+
+if TYPE_CHECKING:
+    from runnelctl.runtime.lane import Lane
+
+PAYLOAD_SHOWN = 64 * 1024
+TRACEBACK_SHOWN = 16 * 1024
+FAILURES_KEPT = 1_000
+
+Record = dict[str, Any]
+
+
+async def settle(lane: Lane, run: list[Event], index: int, error: BaseException) -> int:
+    """Decide on the failed attempt at run[index] and carry the verdict out. Returns the index to go on with."""
+    lane.idle()
+    lane.context.abandon()
+    event, processor = run[index], lane.slice.processor
+    many = bool(lane.slice.batch_size) and len(run) - index > 1
+    verdict = policy.decide(_kind(error), event.attempt, processor.retry, processor.policy, random.random())
+    if verdict.step is Step.PASS:
+        passed = run[index:] if many else [event]
+        for skipped in passed:
+            lane.ledger.pass_over(skipped, [])
+        return index + len(passed)
+    if verdict.step is Step.RETRY:
+        await _retry(lane, run[index:] if lane.slice.batch_size else [event], error, verdict.pause_ms)
+        return index
+    if many:
+        _split(lane, run, index, error)
+        return index
+    return _punish(lane, event, index, verdict.step, describe(lane, event, error))
+
+
+def settle_dead(lane: Lane, run: list[Event]) -> int:
+    """run[0] killed its process as often as `retry.attempts` allows: the policy applies without another try."""
+    event, processor = run[0], lane.slice.processor
+    verdict = policy.decide(Failure.DIED, event.attempt, processor.retry, processor.policy, 0.0)
+    death = lane.session.death or "its process died"
+    first, _, rest = death.partition("\n")
+    record = _record(lane, event, "ProcessDied", first, rest, lane.session.tries, "died")
+    return _punish(lane, event, 0, verdict.step, record)
+
+
+def block_trimmed(lane: Lane, lost: int) -> None:
+    """Somebody trimmed events that were not read yet: stop, and say how many. No policy may pass that over."""
+    message = (
+        f"{lost:,} unread event(s) after {lane.ledger.cursor.decode()} were trimmed or deleted by somebody else; "
+        "`runnelctl replay` accepts the loss and goes on"
+    )
+    record = _record(lane, None, "EventsTrimmed", message, "", 0, "trimmed")
+    record["lost"] = lost
+    lane.slice.log.error("%s: %s", lane.name, message)
+    lane.ledger.drop_and_block(_json(record), cells.STATE_HALTED)
+
+
+def block_refused(lane: Lane, message: str) -> None:
+    """Redis refused a commit for a reason that trying again won't mend."""
+    lane.slice.log.error("%s: %s", lane.name, message)
+    record = _record(lane, None, "CommitRefused", message, "", 0, "refused")
+    lane.ledger.drop_and_block(_json(record), cells.STATE_HALTED)
+
+
+def describe(lane: Lane, event: Event, error: BaseException) -> Record:
+    """The record of SPEC section 5 for an exception that a handler raised."""
+    # The first frame is ours; the user's begin at the second.
+    frames = error.__traceback__.tb_next if error.__traceback__ and error.__traceback__.tb_next else error.__traceback__
+    text = "".join(traceback.format_exception(type(error), error, frames))[-TRACEBACK_SHOWN:]
+    name = type(error).__qualname__
+    module = type(error).__module__
+    kind = "rejected" if isinstance(error, Reject) else "raised"
+    full = name if module in ("builtins", "runnelctl.event", "runnelctl.errors") else f"{module}.{name}"
+    return _record(lane, event, full, str(error), text, event.attempt, kind)
+
+
+def _kind(error: BaseException) -> Failure:
+    if isinstance(error, Skip):
+        return Failure.SKIPPED
+    return Failure.REJECTED if isinstance(error, Reject) else Failure.RAISED
+
+
+async def _retry(lane: Lane, events: list[Event], error: BaseException, pause_ms: float) -> None:
+    """The partition waits: order before speed."""
+    first = events[0]
+    lane.slice.log.warning(
+        "%s: attempt %d of %d at event %s failed, next in %.0f ms: %s",
+        lane.name, first.attempt, lane.slice.processor.retry.attempts, first.id, pause_ms, short(error),
+    )  # fmt: skip
+    lane.count(cells.U_RETRIED)
+    for event in events:
+        event.attempt += 1
+    until = monotonic() + pause_ms / 1000
+    while (left := until - monotonic()) > 0:
+        if lane.stopping or lane.resyncing or lane.ended is not None:
+            return
+        await lane.wait(left)
+
+
+def _split(lane: Lane, run: list[Event], index: int, error: BaseException) -> None:
+    """A batch's attempts are used up: give its events one last attempt each, alone, so that only the culprit pays."""
+    lane.slice.log.warning(
+        "%s: a batch of %d failed %d times, trying its events one by one: %s",
+        lane.name, len(run) - index, run[index].attempt, short(error),
+    )  # fmt: skip
+    lane.single_until = lane.ledger.first + len(run) - 1
+    lane.put_back(run[index:])
+    del run[index:]
+
+
+def _punish(lane: Lane, event: Event, index: int, step: Step, record: Record) -> int:
+    """Carry out a final verdict; the record goes to Redis with the commit that it belongs to."""
+    lane.count(cells.U_FAILED)
+    log = lane.slice.log
+    headline = f"{lane.name}: event {event.id} (key {record['key']!r}) failed {record['attempts']} time(s)"
+    details = f"{record['type']}: {record['message']}\n{record['traceback']}".rstrip()
+    if step is Step.RECORD:
+        log.error("%s; policy IGNORE passes it over%s\n%s", headline, _where_dead(lane), details)
+        lane.ledger.pass_over(event, _effects(lane, event, record))
+        return index + 1
+    state = cells.STATE_HALTED if step is Step.HALT else cells.STATE_QUARANTINED
+    what = "the processor halts" if step is Step.HALT else "the partition is quarantined"
+    log.error("%s; %s until `runnelctl replay`\n%s", headline, what, details)
+    lane.ledger.block(_json(record), state)
+    return index
+
+
+def _where_dead(lane: Lane) -> str:
+    dead = lane.slice.processor.dead_letter
+    return f", to stream {dead}" if dead else ""
+
+
+def _effects(lane: Lane, event: Event, record: Record) -> list[Effect]:
+    """The failure record, and the dead letter if the processor has one: in the same commit as the cursor."""
+    topology = lane.slice.topology
+    unit = lane.unit
+    log = keys.failures(topology.name, unit.stream, unit.partition, unit.processor)
+    effects: list[Effect] = [("L", log, (FAILURES_KEPT, 2, b"record", _json(record)))]
+    dead = lane.slice.processor.dead_letter
+    if dead is not None:
+        fields = dead_letter_fields(event, record)
+        partition = dead_letter_partition(event, record["key"], topology.streams[dead].partitions)
+        target = keys.events(topology.name, dead, partition)
+        effects.append(("X", target, (topology.streams[dead].capacity, len(fields), *fields)))
+    return effects
+
+
+def dead_letter_partition(event: Event, key: str, partitions: int) -> int:
+    """The dead letters of a partition stay together, in order, as long as both streams have as many partitions."""
+    return event.partition % partitions
+
+
+def dead_letter_fields(event: Event, record: Record) -> list[Argument]:
+    """The event as it was sent, and why it is here in headers."""
+    fields: list[Argument] = [b"data", event.raw, b"key", record["key"]]
+    for name, value in event.headers.items():
+        fields += (f"h:{name}", value)
+    for name in ("stream", "partition", "event", "processor", "type", "message", "attempts", "time", "reason"):
+        if record.get(name) is not None:
+            fields += (f"h:dead-{name}", str(record[name])[:1024])
+    return fields
+
+
+def _record(
+    lane: Lane, event: Event | None, type_: str, message: str, trace: str, attempts: int, kind: str
+) -> Record:
+    slice_ = lane.slice
+    return {
+        "event": event.id if event else "",  # first, since lua/block_clear.lua looks for it
+        "key": safe_key(event) if event else "",
+        "payload": event.raw[:PAYLOAD_SHOWN].decode("utf-8", "replace") if event else "",
+        "payload_bytes": len(event.raw) if event else 0,
+        "type": type_,
+        "message": message[:4096],
+        "traceback": trace,
+        "attempts": attempts,
+        "kind": kind,
+        "policy": slice_.processor.policy.value,
+        "processor": lane.unit.processor,
+        "stream": lane.unit.stream,
+        "partition": lane.unit.partition,
+        "epoch": lane.ledger.epoch,
+        "host": slice_.host,
+        "pid": os.getpid(),
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+
+
+def safe_key(event: Event) -> str:
+    """The event's key, or an empty one where the record is too broken to have one."""
+    try:
+        return event.key
+    except (RecordError, UnicodeError):
+        return ""
+
+
+def short(error: BaseException) -> str:
+    """One line for a log: the exception's type and the start of its message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+def _json(record: Record) -> str:
+    return msgspec.json.encode(record).decode()

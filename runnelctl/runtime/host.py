@@ -1,0 +1,37 @@
+"""What every process of a host is given before the fork: frozen values and the board."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runnelctl.core.plan import Plan
+from runnelctl.runtime.board import Board
+from runnelctl.store.endpoint import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One `runnelctl up`. `member` is its name among the hosts of the topology: `host:pid:suffix`, never used twice."""
+
+    plan: Plan
+    endpoint: Endpoint
+    member: str
+    board: Board
+    directory: str  # .runnelctl/<name>/hosts/<member>
+    #: wake[slot] wakes that slice; the last two wake the keeper and the supervisor. (read end, write end), not blocking.
+    wakes: tuple[tuple[int, int], ...]
+    drain: bool  # `up --drain`
+    digest: str  # of the topology, so that hosts of different versions notice each other
+
+    @property
+    def name(self) -> str:
+        """`host:pid`, as shown."""
+        return self.member.rsplit(":", 1)[0]
+
+    @property
+    def keeper_wake(self) -> tuple[int, int]:
+        return self.wakes[-2]
+
+    @property
+    def supervisor_wake(self) -> tuple[int, int]:
+        return self.wakes[-1]

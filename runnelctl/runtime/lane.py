@@ -1,0 +1,301 @@
+"""A lane: one partition as one slice runs it, under one lease.
+
+    reader --feed--> buffer --> drive: a run of events --> handler (calls.py) --> done --> committer --> lua/commit.lua
+
+Per event there is one clock reading, two stores on the board, the handler, and a mark that it is done: no command, no
+task, no timer, no lock. Whatever is rare (the lease's deadline, a revoked lease, a commit overdue, a fair turn for the
+other lanes) hides behind one comparison with `check_at`, and is looked at in `pause` at least every 10 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from runnelctl.event import Event, Source
+from runnelctl.runtime import board as cells
+from runnelctl.runtime import failures
+from runnelctl.runtime.ledger import Ledger
+from runnelctl.store.leases import Session
+
+if TYPE_CHECKING:
+    from runnelctl.runtime.slice import Slice
+
+TURN_S = 0.010  # how long a lane may run before the others get a turn and the lease is looked at
+BUFFER_EVENTS = 2_000
+BUFFER_BYTES = 16 * 1024 * 1024
+UNKNOWN_EVENT_BYTES = 1024 * 1024  # the guess before anything was read: start small, grow with what is seen
+
+
+class Lane:
+    """One lease at work. The slice lends handler, reader and committer; everything else here is this partition's."""
+
+    def __init__(self, slice_: Slice, unit: int, grant: int, session: Session) -> None:
+        self.slice = slice_
+        self.unit = slice_.plan.units[unit]
+        self.grant = grant
+        self.base = slice_.board.unit(unit)
+        self.session = session
+        codec = slice_.codec
+        decode = slice_.decode
+        self.source = Source(self.unit.stream, self.unit.partition, decode, codec.key_of)
+        self.ledger = Ledger(self, session)
+        self.states = slice_.states_for(self.unit)
+        self.context = slice_.context_for(self)
+        self.buffer: deque[list[Any]] = deque()
+        self.buffered_bytes = 0.0
+        self.event_bytes = float(UNKNOWN_EVENT_BYTES)
+        self.fetched = session.cursor
+        self.check_at = 0.0
+        self.single_until = 0  # up to this ordinal a failed batch is searched for its culprit, one event at a time
+        self.stopping = False  # finish what runs, commit, release
+        self.resyncing = False  # start a new read session before anything else
+        self.ended: int | None = None  # a board STATE_ once the lane is over
+        self.thread: ThreadPoolExecutor | None = None
+        self._nudge: asyncio.Future[None] | None = None
+
+    # --- read side --------------------------------------------------------------------------------------------
+
+    @property
+    def hungry(self) -> bool:
+        """Whether the reader should ask for more."""
+        if self.stopping or self.resyncing or self.ended is not None:
+            return False
+        return len(self.buffer) < BUFFER_EVENTS // 2 and self.buffered_bytes < BUFFER_BYTES // 2
+
+    @property
+    def appetite(self) -> int:
+        """How many events the next read may bring, by count and by bytes."""
+        return max(1, min(BUFFER_EVENTS // 2, int(BUFFER_BYTES / 2 / self.event_bytes)))
+
+    def feed(self, entries: list[list[Any]], event_bytes: float) -> None:
+        """Take entries as Redis sent them, the next ones after `fetched`; `event_bytes` is their mean size."""
+        self.buffer.extend(entries)
+        self.fetched = entries[-1][0]
+        self.buffered_bytes += event_bytes * len(entries)
+        self.event_bytes = event_bytes
+        self.nudge()
+
+    # --- from outside -----------------------------------------------------------------------------------------
+
+    def nudge(self) -> None:
+        """Something changed that the drive may wait for."""
+        if self._nudge is not None and not self._nudge.done():
+            self._nudge.set_result(None)
+
+    def stop(self) -> None:
+        """Finish the event in the handler, commit, release."""
+        self.stopping = True
+        self.check_at = 0.0
+        self.nudge()
+
+    def resync(self) -> None:
+        """The read connection broke, or history changed: drop what was prefetched and read anew from the cursor."""
+        self.resyncing = True
+        self.check_at = 0.0
+        self.nudge()
+
+    def end(self, state: int) -> None:
+        """The lease is gone (STATE_LOST) or given up; nothing may be started or committed any more."""
+        if self.ended is None:
+            self.ended = state
+            self.check_at = 0.0
+            self.nudge()
+
+    async def wait(self, seconds: float | None) -> None:
+        """Sleep until a nudge, or for so many seconds."""
+        future = self._nudge = asyncio.get_running_loop().create_future()
+        if self.stopping or self.resyncing or self.ended is not None:
+            return
+        await asyncio.wait((future,), timeout=seconds)
+
+    # --- the drive --------------------------------------------------------------------------------------------
+
+    async def drive(self) -> None:
+        """Handle events until the lease is given up, lost, or blocked by the policy."""
+        try:
+            if self.session.lost:
+                failures.block_trimmed(self, self.session.lost)
+            while self.ended is None and not self.stopping:
+                if self.resyncing:
+                    await self._read_anew()
+                elif run := await self._next_run():
+                    await self._handle(run)
+            self.idle()
+            await self.ledger.close()
+        finally:
+            self.idle()
+            if self.thread is not None:
+                self.thread.shutdown(wait=False)
+
+    async def _next_run(self) -> list[Event]:
+        """The next events to start: one batch, or all that is buffered within the commit bound. May be none."""
+        slice_, ledger = self.slice, self.ledger
+        room = slice_.commit_events - (ledger.done - ledger.committed)
+        if room <= 0:
+            self.idle()
+            await ledger.progress()
+            return []
+        if not self.buffer:
+            self.idle()
+            await self.wait(None)
+            return []
+        size = await self._run_size(room)
+        if not size:
+            return []
+        if slice_.batch_size and 1 < size > len(self.buffer):
+            self.idle()
+            await self._fill(size, slice_.batch_within_s)
+            if self.stopping or self.resyncing or self.ended is not None:
+                return []
+        run = self._take(size)
+        if self.states.used:
+            self.idle()
+            await slice_.load_states(self.states, run)
+        return [] if self.ended is not None or self.resyncing else run
+
+    async def _run_size(self, room: int) -> int:
+        """How many events to take. An event under suspicion runs alone, straight after a commit, one suspect at a time
+        in the slice: if it kills the process again, the board names it and nobody else is charged."""
+        ledger, suspect = self.ledger, self.session.suspect
+        size = 1 if ledger.done < self.single_until else min(self.slice.batch_size or room, room)
+        if suspect <= ledger.done:
+            self.slice.suspect_over(self)
+            return size
+        if suspect > ledger.done + 1:
+            return min(size, suspect - ledger.done - 1)
+        if ledger.done > ledger.committed:
+            await ledger.progress()
+            return 0
+        if not self.slice.may_try_suspect(self):
+            await self.wait(None)
+            return 0
+        return 1
+
+    def _take(self, size: int) -> list[Event]:
+        buffer, source, session = self.buffer, self.source, self.session
+        take = min(size, len(buffer))
+        self.buffered_bytes -= self.buffered_bytes * take / len(buffer)
+        pop = buffer.popleft
+        run = [Event(entry[0], entry[1] or [], source) for entry in [pop() for _ in range(take)]]
+        if self.hungry:
+            self.slice.reader.room_made(self)
+        if session.suspect == self.ledger.done + 1:
+            run[0].attempt = session.tries + 1
+        elif self.ledger.done < self.single_until:
+            run[0].attempt = self.slice.processor.retry.attempts
+        if session.edit_id:
+            for event in run:
+                if event._id == session.edit_id:
+                    event._fields = edited(event._fields, session.edit)
+        return run
+
+    def put_back(self, events: list[Event]) -> None:
+        """Events that were taken, but are to be taken again in other runs."""
+        self.buffer.extendleft([event._id, event._fields] for event in reversed(events))
+        self.buffered_bytes += self.event_bytes * len(events)
+
+    async def _fill(self, size: int, within_s: float) -> None:
+        """Wait for a batch to fill, at most so long."""
+        until = monotonic() + within_s
+        while len(self.buffer) < size and (left := until - monotonic()) > 0:
+            await self.wait(left)
+            if self.stopping or self.resyncing or self.ended is not None:
+                return
+
+    async def _handle(self, run: list[Event]) -> None:
+        """Take a run to its end, or as far as this lease goes."""
+        self.ledger.open_run(run)
+        call = self.slice.call
+        dead = self.session.suspect == self.ledger.done + 1 and self.session.tries >= self.slice.processor.retry.attempts
+        index = failures.settle_dead(self, run) if dead else 0
+        while index < len(run) and self.ended is None:
+            if monotonic() >= self.check_at and not await self.pause():
+                break
+            index, error = await call(self, run, index)
+            if error is not None:
+                index = await failures.settle(self, run, index, error)
+        self.ledger.close_run(index)
+
+    async def pause(self) -> bool:
+        """What is rare: is the lease still ours and fresh, is a commit overdue; then a turn for the other lanes.
+
+        False: start no more events of this run.
+        """
+        slice_, ledger = self.slice, self.ledger
+        q, d = slice_.board.q, slice_.board.d
+        while True:
+            if self.ended is not None or self.stopping or self.resyncing:
+                return False
+            if q[self.base + cells.U_GRANT] != self.grant or not q[self.base + cells.U_WANTED]:
+                self.stopping = True
+                return False
+            now = monotonic()
+            deadline = d[cells.H_DEADLINE]
+            if now >= deadline:
+                self.idle()
+                await slice_.woken()
+            elif now - ledger.dirty_since >= slice_.commit_every_s:
+                self.idle()
+                await ledger.progress()
+            else:
+                break
+        await asyncio.sleep(0)
+        self.check_at = min(monotonic() + TURN_S, deadline)
+        return True
+
+    async def _read_anew(self) -> None:
+        """A new read session: settle what is done, then trust nothing but the own hash."""
+        self.buffer.clear()
+        self.buffered_bytes = 0.0
+        self.idle()
+        ledger = self.ledger
+        while self.ended is None and ledger.unsettled:
+            await ledger.progress()
+        if self.ended is not None:
+            return
+        session = await self.slice.read_session(self.unit)
+        if session.epoch != ledger.epoch or session.nonce != str(ledger.nonce):
+            self.slice.log.warning("%s: the lease is gone (epoch %d now)", self.name, session.epoch)
+            self.end(cells.STATE_LOST)
+            return
+        if session.cursor != ledger.cursor:
+            self.slice.log.error(
+                "%s: Redis went back in time: its cursor is %s, %s was committed; going on from there",
+                self.name, session.cursor.decode(), ledger.cursor.decode(),
+            )  # fmt: skip
+        if session.lost:
+            failures.block_trimmed(self, session.lost)
+        self.session = session
+        self.states.clear()
+        ledger.restart(session)
+        self.fetched = session.cursor
+        self.resyncing = False
+        self.slice.reader.room_made(self)
+
+    # --- the board --------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return f"{self.unit.processor}:{self.unit.partition}"
+
+    def idle(self) -> None:
+        """Nothing of this lane is in a handler: a death now is not this event's fault, and no timeout runs."""
+        self.slice.board.d[self.base + cells.U_SINCE] = 0.0
+
+    def count(self, cell: int, by: int = 1) -> None:
+        self.slice.board.q[self.base + cell] += by
+
+    def observe(self, seconds: float, events: int = 1) -> None:
+        """Put handler calls into the latency histogram."""
+        bucket = min(cells.LATENCY_BUCKETS - 1, int(seconds * 1e6).bit_length())
+        self.slice.board.q[self.base + cells.U_LATENCY + bucket] += events
+
+
+def edited(fields: list[bytes], data: bytes) -> list[bytes]:
+    """An entry's fields with the record replaced by what an operator made of it."""
+    kept = [fields[i : i + 2] for i in range(0, len(fields), 2) if fields[i] != b"data"]
+    return [b"data", data, *(part for pair in kept for part in pair)]

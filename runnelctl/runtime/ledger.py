@@ -1,0 +1,225 @@
+"""The books of one lane: which events are done, what they did, and which commit carries it to Redis.
+
+`done` runs ahead of `committed`; one commit is under way at a time and is sent again, unchanged, until its outcome is
+known. Only `open_run`, `done` and `effects` are touched while handlers run, so a sync handler's thread may do it: it
+appends an event's effects before it counts the event as done, and the committer reads in the opposite order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from runnelctl.event import Event
+from runnelctl.runtime import board as cells
+from runnelctl.runtime import failures
+from runnelctl.runtime.context import Effect
+from runnelctl.store.leases import Commit, Session, unit_keys
+from runnelctl.store.wire import Argument
+
+if TYPE_CHECKING:
+    from runnelctl.runtime.lane import Lane
+
+EFFECTS_PER_COMMIT = 2_000
+EFFECT_BYTES_PER_COMMIT = 8 * 1024 * 1024
+FULL_PAUSE_S = 0.25
+
+
+class Ledger:
+    """See the module. Ordinals count the events of the partition from 1, so that a cursor's count is an ordinal."""
+
+    def __init__(self, lane: Lane, session: Session) -> None:
+        self.lane = lane
+        self.epoch, self.nonce = session.epoch, int(session.nonce)
+        self.effects: deque[tuple[int, bytes, list[Effect]]] = deque()
+        self.in_flight: Commit | None = None
+        self._waiting: asyncio.Future[None] | None = None
+        self._block = ""
+        self._block_state = cells.STATE_RELEASED
+        self._closing = False
+        self.restart(session)
+
+    def restart(self, session: Session) -> None:
+        """Begin (again) from what the own hash says."""
+        self.done = self.committed = session.count  # ordinals
+        self.done_id = self.cursor = session.cursor
+        self.seq = session.seq
+        self.run: list[Event] = []
+        self.first = session.count + 1  # ordinal of run[0]
+        self.effects.clear()
+        self.dirty_since = math.inf
+        self._in_flight_done = session.count
+        self._show_cursor()
+
+    # --- while handlers run
+
+    def open_run(self, run: list[Event]) -> None:
+        self.run, self.first = run, self.done + 1
+
+    def close_run(self, index: int) -> None:
+        """run[:index] is done; the rest was not started and will be fetched again by whoever goes on."""
+        if index:
+            self.done_id = self.run[index - 1]._id
+        self.run = []
+
+    def pass_over(self, event: Event, effects: list[Effect]) -> None:
+        """An event is done by decree of the policy, with these effects."""
+        if effects:
+            self.effects.append((self.done + 1, event._id, effects))
+        self.done += 1
+        self.mark_dirty(monotonic())
+
+    def mark_dirty(self, now: float) -> None:
+        """There is something to commit since `now`."""
+        if self.dirty_since == math.inf:
+            self.dirty_since = now
+        self.lane.slice.committer.wake(self.lane)
+
+    # --- waiting
+
+    @property
+    def unsettled(self) -> bool:
+        return self.done > self.committed or self.in_flight is not None
+
+    async def progress(self) -> None:
+        """Wait until a commit's outcome is known; at once if there is nothing to commit."""
+        if not self.unsettled and not self._closing and not self._block:
+            return
+        if self._waiting is None:
+            self._waiting = asyncio.get_running_loop().create_future()
+        self.lane.slice.committer.wake(self.lane)
+        await self._waiting
+
+    def block(self, record: str, state: int) -> None:
+        """Quarantine or halt the partition with the next commit, and let it go."""
+        self._block, self._block_state = record, state
+        self.lane.stop()
+
+    async def close(self) -> None:
+        """Commit the rest and release, in one script if it fits; ends the lane unless it has ended before."""
+        self._closing = True
+        while self.lane.ended is None:
+            await self.progress()
+
+    # --- what the committer calls
+
+    def next_commit(self) -> Commit | None:
+        """The commit to send now: the one whose outcome is unknown, else all that finished since; None if nothing."""
+        if self.in_flight is not None:
+            return self.in_flight
+        done = self.done
+        if done == self.committed and not (self._closing or self._block):
+            return None
+        effects, done, new = self._cut(done)
+        last = done == self.done and (self._closing or bool(self._block))
+        own, events = unit_keys(self.lane.slice.topology.name, self.lane.unit)
+        names: list[Argument] = [own, events]
+        commit = Commit(
+            self.epoch, self.nonce, self.seq + 1, self.cursor, new, done - self.committed,
+            release=last, block=self._block if last else "", keys=names, effects=_numbered(effects, names),
+        )  # fmt: skip
+        self.in_flight, self._in_flight_done = commit, done
+        return commit
+
+    def _cut(self, done: int) -> tuple[list[Effect], int, bytes]:
+        """Effects up to ordinal `done`, or fewer events if their effects are too much for one script."""
+        taken: list[Effect] = []
+        size = 0
+        while self.effects and self.effects[0][0] <= done:
+            ordinal, event_id, effects = self.effects.popleft()
+            taken += effects
+            size += sum(len(part) for effect in effects for part in effect[2] if not isinstance(part, int))
+            if len(taken) >= EFFECTS_PER_COMMIT or size >= EFFECT_BYTES_PER_COMMIT:
+                return taken, ordinal, event_id
+        in_run = done - self.first
+        new = self.run[in_run]._id if self.run and in_run >= 0 else self.done_id
+        return taken, done, new if done > self.committed else self.cursor
+
+    def outcome(self, reply: list[Any]) -> float | None:
+        """Take a commit's reply; returns a pause in seconds if it has to be sent again later."""
+        commit = self.in_flight
+        assert commit is not None
+        lane, log = self.lane, self.lane.slice.log
+        match reply[0]:
+            case b"OK" | b"ALREADY":
+                self._settled(commit)
+            case b"FULL":
+                log.warning("%s: %s is at its capacity; the partition waits", lane.name, reply[1].decode())
+                return FULL_PAUSE_S
+            case b"FENCED":
+                log.warning(
+                    "%s: commit refused, FENCED: epoch %d was taken over by epoch %s of %s; %d event(s) after %s are dropped",
+                    lane.name, commit.epoch, reply[1].decode(), reply[2].decode() or "nobody",
+                    self.done - self.committed, self.cursor.decode(),
+                )  # fmt: skip
+                lane.end(cells.STATE_LOST)
+            case b"TRIMMED":
+                failures.block_trimmed(lane, int(reply[1]))
+            case b"TYPE":
+                failures.block_refused(lane, f"{reply[1].decode()} in Redis is of another type than an emit or a state needs")
+            case _:  # CURSOR, HISTORY
+                log.error("%s: what was read is not what Redis has now (%s); reading anew", lane.name, reply[0].decode())
+                self._drop()
+                lane.resync()
+        self._resolve()
+        return None
+
+    def _settled(self, commit: Commit) -> None:
+        self.in_flight = None
+        self.seq, self.cursor, self.committed = commit.seq, commit.new, self._in_flight_done
+        # Clean first, then look again: a handler's thread counts an event as done before it looks at dirty_since.
+        self.dirty_since = math.inf
+        if self.done > self.committed:
+            self.dirty_since = monotonic()
+        self._show_cursor()
+        if commit.release:
+            self.lane.end(self._block_state)
+        elif self.done == self.committed and not self.run:
+            self.lane.states.prune()
+
+    def _drop(self) -> None:
+        """Forget what is not committed: it belongs to a history that is gone."""
+        self.in_flight = None
+        self.effects.clear()
+        self.done, self.done_id, self.dirty_since = self.committed, self.cursor, math.inf
+
+    def drop_and_block(self, record: str, state: int) -> None:
+        """Redis refused the commit for good: block the partition where its cursor stands."""
+        self._drop()
+        self.block(record, state)
+        self.lane.slice.committer.wake(self.lane)
+
+    def resolve_ended(self) -> None:
+        """The lane is over; nobody may wait for a commit any more."""
+        self.in_flight = None
+        self._resolve()
+
+    def _resolve(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+        self._waiting = None
+
+    def _show_cursor(self) -> None:
+        q, base = self.lane.slice.board.q, self.lane.base
+        ms, _, seq = self.cursor.partition(b"-")
+        q[base + cells.U_CURSOR_SEQ] = int(seq or 0)
+        q[base + cells.U_CURSOR_MS] = int(ms)
+        q[base + cells.U_COUNT] = self.committed
+
+
+def _numbered(effects: list[Effect], names: list[Argument]) -> list[Argument]:
+    """Effects as lua/commit.lua takes them; keys are appended to `names`. Of several writes to a state the last stays."""
+    number: dict[str, int] = {}
+    last = {name: index for index, (op, name, _) in enumerate(effects) if op in "SD"}
+    flat: list[Argument] = []
+    for index, (op, name, arguments) in enumerate(effects):
+        if op in "SD" and last[name] != index:
+            continue
+        if name not in number:
+            names.append(name)
+            number[name] = len(names)
+        flat += (op, number[name], *arguments)
+    return flat

@@ -1,0 +1,256 @@
+"""A slice: the only kind of process that runs handlers. It takes the leases that the keeper puts on the board for it,
+runs a lane for each, and releases them when asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import sys
+from time import monotonic
+from typing import Any
+
+import psutil
+
+from runnelctl import errors
+from runnelctl.core import keys
+from runnelctl.core.plan import Unit
+from runnelctl.event import Event
+from runnelctl.records import Codec, codec_for
+from runnelctl.runtime import board as cells
+from runnelctl.runtime import calls, signals, workload
+from runnelctl.runtime.committer import Committer
+from runnelctl.runtime.context import Context, States
+from runnelctl.runtime.host import Host
+from runnelctl.runtime.lane import Lane
+from runnelctl.runtime.reader import Reader
+from runnelctl.store import leases
+from runnelctl.store.wire import ConnectionLost, ReplyError
+
+
+class Slice:
+    """One slice process; `main` runs until it is told to leave. The attributes are what lanes use."""
+
+    def __init__(self, host: Host, slot: int, incarnation: int) -> None:
+        plan = host.plan
+        self._host = host
+        self.plan, self.board, self.endpoint, self.topology = plan, host.board, host.endpoint, plan.topology
+        self.host = host.name
+        self.slot = plan.slots[slot]
+        self.incarnation = incarnation
+        self.processor = plan.topology.processors[self.slot.processor]
+        self.log = logging.getLogger("runnelctl")
+        self.lanes: dict[int, Lane] = {}
+        self.codecs: dict[str, Codec] = {name: codec_for(stream) for name, stream in self.topology.streams.items()}
+        self.codec = self.codecs[self.processor.stream]
+        self.decode = workload.decoder(self.topology.streams[self.processor.stream], self.codec)
+        self.commit_events = self.processor.commit.events
+        self.commit_every_s = self.processor.commit.every_ms / 1000
+        self.batch_size = self.processor.batch.size if self.processor.batch else 0
+        self.batch_within_s = self.processor.batch.within_ms / 1000 if self.processor.batch else 0.0
+        self.committer = Committer(self, max(1_000, self.topology.lease_ttl_ms))
+        self.reader = Reader(self)
+        self._suspects: set[Lane] = set()
+        self._woken: asyncio.Future[None] | None = None
+        self._leaving = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._gone = asyncio.Event()
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    async def main(self) -> None:
+        """Import the handler, say ready, run lanes until told to leave and all are released."""
+        work = workload.load(self.topology, self.processor, self.decode)
+        self.handler, self.form = work.handler, work.form
+        self.call = calls.form_of(self.processor, work.form)
+        await work.open(self._open_context())
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._host.wakes[self.slot.index][0], self._look)
+        self._beat()
+        self.board.q[self._cell(cells.S_READY)] = self.incarnation
+        signals.wake(self._host.keeper_wake[1])
+        signals.wake(self._host.supervisor_wake[1])
+        self._start(self.committer.main())
+        self._start(self.reader.main())
+        self._look()
+        await self._gone.wait()
+        await work.close()
+
+    def _cell(self, cell: int) -> int:
+        return self.board.slot(self.slot.index) + cell
+
+    def _start(self, coroutine: Any) -> None:
+        """Run a task of ours; if it fails, that is a defect here, and the process must not live on half dead."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.log.critical("runnelctl itself failed; this is a defect, please report it", exc_info=error)
+            sys.stderr.flush()
+            os._exit(70)
+
+    def _beat(self) -> None:
+        """Show on the board that the loop turns, and how large the process is."""
+        self.board.d[self._cell(cells.S_BEAT)] = monotonic()
+        rss = psutil.Process().memory_info().rss
+        self.board.q[self._cell(cells.S_RSS)] = rss
+        limit, most = self.processor.max_memory_bytes, self.processor.max_events
+        if limit is not None and rss > limit:
+            self._recycle(f"memory {rss >> 20} MiB is over max_memory {limit >> 20} MiB")
+        elif most is not None and self._handled() >= most:
+            self._recycle(f"{self._handled():,} events handled, max_events is {most:,}")
+        asyncio.get_running_loop().call_later(self.topology.lease_ttl_ms / 4000, self._beat)
+
+    def _handled(self) -> int:
+        return sum(lane.ledger.committed - lane.session.count for lane in self.lanes.values())
+
+    def _recycle(self, why: str) -> None:
+        if not self._leaving:
+            self.log.warning("%s: draining, to be replaced", why)
+            self.board.q[self._cell(cells.S_RECYCLE)] = self.incarnation
+            self._leaving = True
+            self._look()
+
+    # --- leases from the board --------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Something changed on the board, or may have: follow it."""
+        signals.drain(self._host.wakes[self.slot.index][0])
+        q = self.board.q
+        leaving = self._leaving or bool(q[cells.H_STOPPING])
+        for unit in self.plan.units_of(self.processor.name):
+            base = self.board.unit(unit.index)
+            grant, lane = q[base + cells.U_GRANT], self.lanes.get(unit.index)
+            wanted = q[base + cells.U_WANTED] and not leaving
+            mine = q[base + cells.U_SLOT] == self.slot.index and q[base + cells.U_FOR] == self.incarnation
+            if lane is not None and (not mine or not wanted or lane.grant != grant):
+                lane.stop()
+            elif lane is None and mine and wanted and q[base + cells.U_TAKEN] != grant:
+                q[base + cells.U_TAKEN] = grant
+                q[base + cells.U_STATE] = cells.STATE_NONE
+                self._start(self._run_lane(unit, grant))
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+        if leaving and not any(task for task in self._tasks if task.get_name().startswith("lane")) and not self.lanes:
+            self._gone.set()
+
+    async def woken(self) -> None:
+        """Wait until somebody changes the board."""
+        if self._woken is None or self._woken.done():
+            self._woken = asyncio.get_running_loop().create_future()
+        await self._woken
+
+    async def _run_lane(self, unit: Unit, grant: int) -> None:
+        """One lease from its first read session to its release."""
+        base = self.board.unit(unit.index)
+        session = await self.read_session(unit)
+        if session.nonce != str(self.board.q[base + cells.U_NONCE]) or self.board.q[base + cells.U_GRANT] != grant:
+            self._lane_over(unit, grant, cells.STATE_LOST)
+            return
+        lane = self.lanes[unit.index] = Lane(self, unit.index, grant, session)
+        self.board.q[base + cells.U_STATE] = cells.STATE_RUNNING
+        self.reader.room_made(lane)
+        await lane.drive()
+        lane.ledger.resolve_ended()
+        del self.lanes[unit.index]
+        self.suspect_over(lane)
+        assert lane.ended is not None
+        self._lane_over(unit, grant, lane.ended)
+
+    def _lane_over(self, unit: Unit, grant: int, state: int) -> None:
+        q, base = self.board.q, self.board.unit(unit.index)
+        if q[base + cells.U_TAKEN] == grant:
+            q[base + cells.U_STATE] = state
+        signals.wake(self._host.keeper_wake[1])
+        asyncio.get_running_loop().call_soon(self._look)
+
+    # --- what lanes use ---------------------------------------------------------------------------------------
+
+    async def read_session(self, unit: Unit) -> leases.Session:
+        """The unit's own hash, asked for until Redis answers."""
+        while True:
+            wire = await self.committer.link.get()
+            try:
+                return await leases.session(wire, self.topology.name, unit)
+            except (ConnectionLost, ReplyError) as error:
+                self.log.warning("%s; asking again", error)
+                self.committer.link.drop()
+                await asyncio.sleep(0.2)
+
+    async def load_states(self, states: States, run: list[Event]) -> None:
+        """Read the states that a run will need, in one command."""
+        wanted = states.missing({key for event in run if (key := workload.key_or_none(event)) is not None})
+        while wanted:
+            wire = await self.committer.link.get()
+            try:
+                texts = await wire.call("MGET", *(states.redis_key(key) for key in wanted))
+            except (ConnectionLost, ReplyError):
+                self.committer.link.drop()
+                await asyncio.sleep(0.2)
+                continue
+            for key, text in zip(wanted, texts, strict=True):
+                states.fill(key, text)
+            return
+
+    def states_for(self, unit: Unit) -> States:
+        name = functools.partial(keys.state, self.topology.name, unit.stream, unit.partition, unit.processor)
+        states = States(name, functools.partial(workload.fetch_now, self.endpoint))
+        states.used = workload.mentions_state(self.handler)
+        return states
+
+    def context_for(self, lane: Lane) -> Context:
+        return self._context(lane.unit.partition, lane.session.epoch, lane.states)
+
+    def _open_context(self) -> Context:
+        """What `open` gets: no partition, no event; it can log."""
+        return self._context(-1, 0, States(str, lambda _: None))
+
+    def _context(self, partition: int, epoch: int, states: States) -> Context:
+        log = logging.getLogger(f"runnelctl.handler.{self.processor.name}")
+        return Context(
+            topology=self.topology.name,
+            processor=self.processor.name,
+            partition=partition,
+            epoch=epoch,
+            log=logging.LoggerAdapter(log, {"partition": partition}),
+            codecs=self.codecs,
+            capacities={name: stream.capacity for name, stream in self.topology.streams.items()},
+            states=states,
+        )
+
+    def may_try_suspect(self, lane: Lane) -> bool:
+        """One event that died under its process is tried at a time, so that the next death names its cause."""
+        if not self._suspects or lane in self._suspects:
+            self._suspects.add(lane)
+            return True
+        return False
+
+    def suspect_over(self, lane: Lane) -> None:
+        if lane in self._suspects:
+            self._suspects.discard(lane)
+            for other in self.lanes.values():
+                other.nudge()
+
+
+def run(host: Host, slot: int, incarnation: int) -> int:
+    """The body of a slice process; returns its exit code."""
+    import uvloop
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s",
+                        datefmt="%H:%M:%S")  # fmt: skip
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(Slice(host, slot, incarnation).main())
+        except errors.HandlerError as error:
+            workload.explain(error)
+            code = errors.EXIT_HANDLER
+        else:
+            code = errors.EXIT_OK
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # a handler's own threads must not keep a slice that has released everything
