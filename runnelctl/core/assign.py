@@ -1,46 +1,98 @@
-"""Who should own which partition. Every host computes it from the same list; the leases settle any disagreement.
+"""Who should run which partition of a processor. Every host computes it from the same lists; the leases settle any
+disagreement.
 
-Sticky: an owner keeps what it has up to its share, so only what must move moves. Shares follow capacity and differ by
-at most one between equals (largest remainder, ties to those who already hold more, then by name).
+Two levels: first hosts, by their number of slices; then the slices of each host. Sticky on both: a holder keeps what it
+has up to its share, so only what must move moves. Shares of equals differ by at most one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+#: A host and the number of one of its slices for the processor.
+Place = tuple[str, int]
 
-def shares(capacity: Mapping[str, int], held: Mapping[str, int], total: int) -> dict[str, int]:
-    """How many of `total` partitions each member should have; members without capacity get none."""
-    able = {member: weight for member, weight in capacity.items() if weight > 0}
-    weights = sum(able.values())
+
+def shares(capacity: Mapping[str, int], held: Mapping[str, int], total: int, turn: int = 0) -> dict[str, int]:
+    """How many of `total` partitions each host should have, by largest remainder; none without capacity.
+
+    Ties go to those who hold more already, then by name, beginning with the `turn`-th, so that many small processors
+    do not all land on the same host.
+    """
+    able = sorted(host for host, weight in capacity.items() if weight > 0)
+    weights = sum(capacity[host] for host in able)
     if not weights:
         return dict.fromkeys(capacity, 0)
-    share = {member: total * weight // weights for member, weight in able.items()}
-    left = total - sum(share.values())
-    order = sorted(able, key=lambda member: (-(total * able[member] % weights), -held.get(member, 0), member))
-    for member in order[:left]:
-        share[member] += 1
-    return {member: share.get(member, 0) for member in capacity}
+    share = {host: total * capacity[host] // weights for host in able}
+    place = {host: (rank - turn) % len(able) for rank, host in enumerate(able)}
+    by_claim = sorted(able, key=lambda host: (-(total * capacity[host] % weights), -held.get(host, 0), place[host]))
+    for host in by_claim[: total - sum(share.values())]:
+        share[host] += 1
+    return {host: share.get(host, 0) for host in capacity}
 
 
-def assign(capacity: Mapping[str, int], owners: Sequence[str | None]) -> list[str | None]:
-    """The member that should own each partition. `owners[p]` is who holds it now, if anybody.
+def assign(capacity: Mapping[str, int], owners: Sequence[Place | None], turn: int = 0) -> list[Place | None]:
+    """The place where each partition should run. `capacity`: host -> slices. `owners[p]`: where it runs now, if at all.
 
-    Partitions whose owner is gone or over its share go, in order, to the members furthest below theirs.
+    None only when no host has capacity.
     """
-    held: dict[str, int] = {}
-    for owner in owners:
-        if owner is not None:
-            held[owner] = held.get(owner, 0) + 1
-    share = shares(capacity, held, len(owners))
-    target: list[str | None] = [None] * len(owners)
-    room = dict(share)
-    for partition, owner in enumerate(owners):
-        if owner is not None and room.get(owner, 0) > 0:
-            target[partition] = owner
-            room[owner] -= 1
-    takers = [member for member in sorted(room) for _ in range(room[member])]
-    free = [partition for partition, member in enumerate(target) if member is None]
-    for partition, member in zip(free, takers, strict=False):
-        target[partition] = member
+    hosts = _hosts(capacity, owners, turn)
+    target: list[Place | None] = [None] * len(owners)
+    for host, slices in capacity.items():
+        mine = [partition for partition, chosen in enumerate(hosts) if chosen == host]
+        for partition, number in _slices(slices, mine, {p: owner[1] for p in mine if _at(owner := owners[p], host)}):
+            target[partition] = (host, number)
     return target
+
+
+def _at(owner: Place | None, host: str) -> bool:
+    return owner is not None and owner[0] == host
+
+
+def _hosts(capacity: Mapping[str, int], owners: Sequence[Place | None], turn: int) -> list[str | None]:
+    """The host of each partition. A host over its share gives up evenly from all its slices."""
+    by_host: dict[str, list[tuple[int, int, int]]] = {}
+    depth: dict[Place, int] = {}
+    for partition, owner in enumerate(owners):
+        if owner is not None and capacity.get(owner[0], 0) > 0:
+            rank = depth[owner] = depth.get(owner, 0) + 1
+            by_host.setdefault(owner[0], []).append((rank, owner[1], partition))
+    room = shares(capacity, {host: len(held) for host, held in by_host.items()}, len(owners), turn)
+    target: list[str | None] = [None] * len(owners)
+    for host, held in by_host.items():
+        for _, _, partition in sorted(held)[: room[host]]:
+            target[partition] = host
+    for chosen in target:
+        if chosen is not None:
+            room[chosen] -= 1
+    takers = [host for host in sorted(room) for _ in range(room[host])]
+    free = [partition for partition, chosen in enumerate(target) if chosen is None]
+    for partition, host in zip(free, takers, strict=False):
+        target[partition] = host
+    return target
+
+
+def _slices(slices: int, partitions: Sequence[int], current: Mapping[int, int]) -> list[tuple[int, int]]:
+    """The slice of each of a host's partitions."""
+    if not slices or not partitions:
+        return []
+    held = [0] * slices
+    for number in current.values():
+        if number < slices:
+            held[number] += 1
+    share = shares(
+        {f"{number:06d}": 1 for number in range(slices)},
+        {f"{number:06d}": count for number, count in enumerate(held)},
+        len(partitions),
+    )
+    room = [share[f"{number:06d}"] for number in range(slices)]
+    placed, homeless = [], []
+    for partition in partitions:
+        number = current.get(partition, slices)
+        if number < slices and room[number] > 0:
+            room[number] -= 1
+            placed.append((partition, number))
+        else:
+            homeless.append(partition)
+    takers = [number for number in range(slices) for _ in range(room[number])]
+    return placed + list(zip(homeless, takers, strict=True))

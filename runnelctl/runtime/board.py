@@ -52,6 +52,8 @@ U_EPOCH = 2  # keeper
 U_NONCE = 3  # keeper
 U_GRANT = 4  # keeper: counts grants; written last, makes the cells above valid
 U_WANTED = 5  # keeper: 0 asks the slice to finish and release
+U_HELD = 6  # keeper: 1 from the grant until the lease is released
+U_BLOCKED = 7  # keeper: 0, or STATE_QUARANTINED or STATE_HALTED as last seen in Redis
 U_TAKEN = 8  # slice: the grant it runs
 U_STATE = 9  # slice: a STATE_ below, of the grant in U_TAKEN
 U_STARTED = 10  # slice: ordinal of the event in the handler (events passed before it + 1)
@@ -62,7 +64,7 @@ U_COUNT = 14  # slice: events passed up to the cursor, ever
 U_PROCESSED = 15  # slice: handled since `up`
 U_FAILED = 16  # slice: events that met the policy since `up`
 U_RETRIED = 17  # slice: attempts that failed since `up`
-U_ATTEMPT = 18  # slice: attempt of the event in flight
+U_SUSPECT = 18  # slice: ordinal of an event that is tried alone, since its process died under it before
 U_SLOW_US = 19  # slice: the longest handler call since `up`, microseconds
 U_LATENCY = 24  # slice: LATENCY_BUCKETS counts, bucket b: below 2**b microseconds
 

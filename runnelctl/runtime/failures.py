@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from runnelctl.core import keys, policy
+from runnelctl.core.model import Policy
 from runnelctl.core.policy import Failure, Step
 from runnelctl.errors import RecordError
 from runnelctl.event import Event, Reject, Skip
@@ -69,14 +70,20 @@ def block_trimmed(lane: Lane, lost: int) -> None:
     record = _record(lane, None, "EventsTrimmed", message, "", 0, "trimmed")
     record["lost"] = lost
     lane.slice.log.error("%s: %s", lane.name, message)
-    lane.ledger.drop_and_block(_json(record), cells.STATE_HALTED)
+    _block_here(lane, record)
 
 
 def block_refused(lane: Lane, message: str) -> None:
     """Redis refused a commit for a reason that trying again won't mend."""
     lane.slice.log.error("%s: %s", lane.name, message)
-    record = _record(lane, None, "CommitRefused", message, "", 0, "refused")
-    lane.ledger.drop_and_block(_json(record), cells.STATE_HALTED)
+    _block_here(lane, _record(lane, None, "CommitRefused", message, "", 0, "refused"))
+
+
+def _block_here(lane: Lane, record: Record) -> None:
+    """Stop where the cursor stands: the whole processor under HALT, else this partition. IGNORE can't pass this over."""
+    halts = lane.slice.processor.policy is Policy.HALT
+    record["state"] = "halted" if halts else "quarantined"
+    lane.ledger.drop_and_block(_json(record), cells.STATE_HALTED if halts else cells.STATE_QUARANTINED)
 
 
 def describe(lane: Lane, event: Event, error: BaseException) -> Record:
@@ -136,6 +143,7 @@ def _punish(lane: Lane, event: Event, index: int, step: Step, record: Record) ->
         lane.ledger.pass_over(event, _effects(lane, event, record))
         return index + 1
     state = cells.STATE_HALTED if step is Step.HALT else cells.STATE_QUARANTINED
+    record["state"] = "halted" if step is Step.HALT else "quarantined"
     what = "the processor halts" if step is Step.HALT else "the partition is quarantined"
     log.error("%s; %s until `runnelctl replay`\n%s", headline, what, details)
     lane.ledger.block(_json(record), state)

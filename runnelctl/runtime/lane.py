@@ -185,6 +185,7 @@ class Lane:
             self.slice.reader.room_made(self)
         if session.suspect == self.ledger.done + 1:
             run[0].attempt = session.tries + 1
+            self.slice.board.q[self.base + cells.U_SUSPECT] = session.suspect
         elif self.ledger.done < self.single_until:
             run[0].attempt = self.slice.processor.retry.attempts
         if session.edit_id:

@@ -49,6 +49,7 @@ class Holding:
 
     owner: str
     nonce: str
+    epoch: int
     record: str | None
 
 
@@ -115,10 +116,13 @@ async def release(
 
 async def holdings(wire: Wire, topology: str, units: Sequence[Unit]) -> list[Holding]:
     """Who holds each unit now, in one pipeline."""
-    futures = [wire.send("HMGET", unit_keys(topology, unit)[0], "owner", "nonce", "block") for unit in units]
+    futures = [wire.send("HMGET", unit_keys(topology, unit)[0], "owner", "nonce", "epoch", "block") for unit in units]
     found = []
-    for owner, nonce, record in await asyncio.gather(*futures):
-        found.append(Holding(_text(owner), _text(nonce), None if record is None else record.decode()))
+    for reply in await asyncio.gather(*futures):
+        if isinstance(reply, Exception):
+            raise reply
+        owner, nonce, epoch, record = reply
+        found.append(Holding(_text(owner), _text(nonce), int(epoch or 0), None if record is None else record.decode()))
     return found
 
 

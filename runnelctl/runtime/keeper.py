@@ -1,0 +1,241 @@
+"""The keeper: one per host. It beats, competes for leases, hands them to the slices on the board, releases those of the
+dead, and reports for `status`. It runs no user code, so a handler that blocks can't cost a lease.
+
+Everything it must know after its own death is on the board or in Redis: a new keeper goes on as the same member.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import sys
+from time import monotonic
+from typing import Any
+
+from runnelctl.core import keys, membership
+from runnelctl.runtime import board as cells
+from runnelctl.runtime import neighbours, reports, signals
+from runnelctl.runtime.drain import Drain
+from runnelctl.runtime.host import Host
+from runnelctl.runtime.tenure import Tenure
+from runnelctl.store import members
+from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
+
+RETRY_LONGEST_S = 1.0
+MARGIN = 0.125  # of the ttl: how much earlier than others may expel us we stop
+
+
+class Keeper:
+    """See the module. `main` runs until the host stops."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.topology = host.plan.topology
+        self.board = host.board
+        self.ttl_s = self.topology.lease_ttl_ms / 1000
+        self.log = logging.getLogger("runnelctl.keeper")
+        self.tenure = Tenure(host, self.log)
+        self.drain = Drain(host, self.tenure) if host.drain else None
+        self._wake = asyncio.Event()
+        self._wake.set()
+        self._news = True  # membership or ownership may have changed since we looked
+        self._beat_due = 0.0
+        self._counter = random.getrandbits(48)
+        self._watch: membership.Watch | None = None
+        self._members: dict[str, bytes] = {}
+        self._joined = False
+        self._outage = False
+
+    async def main(self) -> int:
+        """Keep until told to stop and every lease is released; returns the exit code."""
+        asyncio.get_running_loop().add_reader(self.host.keeper_wake[0], self._woken)
+        listener = asyncio.get_running_loop().create_task(self._listen())
+        listener.add_done_callback(_must_not_fail)
+        while True:
+            try:
+                await self._serve()
+                return 0
+            except (ConnectionLost, ReplyError) as error:
+                if not self._outage:
+                    self.log.warning("Redis: %s; trying again until it is back", error)
+                self._outage = True
+                if self.board.q[cells.H_STOPPING] and self._slices_gone():
+                    self.log.warning("leaving without Redis; our leases run out after %.0f s", self.ttl_s)
+                    return 0
+                await asyncio.sleep(random.random() * min(RETRY_LONGEST_S, self.ttl_s / 8))
+
+    async def _serve(self) -> None:
+        """As long as one connection lasts."""
+        timeout_ms = max(500, int(self.ttl_s * 1000 / 4))
+        wire = await Wire.open(self.host.endpoint, name="runnelctl:keeper", timeout_ms=timeout_ms)
+        try:
+            await self._beat(wire)
+            self._wake.set()
+            if self._outage:
+                self.log.warning("Redis is back")
+                self._outage = False
+            while not await self._round(wire):
+                pass
+        finally:
+            wire.close()
+
+    async def _round(self, wire: Wire) -> bool:
+        """One turn: beat when it is time, follow the board, make ownership what it should be. True: all done."""
+        timeout_s = max(0.0, self._beat_due - monotonic())
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+        if monotonic() >= self._beat_due:
+            await self._beat(wire)
+        news, self._news = self._news, False
+        released = await self.tenure.reap(wire)
+        stopping = bool(self.board.q[cells.H_STOPPING])
+        changed = await self.tenure.settle(wire, self._members, look=news, stopping=stopping)
+        if released or changed:
+            await members.tell(wire, self.topology.name, "released", member=self.host.member)
+        if stopping and not self.tenure.held and self._slices_gone():
+            await members.expel(wire, self.topology.name, self.host.member, b"")
+            return True
+        if not stopping:
+            self._conclude(await self.drain.look(wire) if self.drain is not None else cells.OUTCOME_NONE)
+        return False
+
+    def _conclude(self, outcome: int) -> None:
+        """Tell the supervisor when there is no reason to go on."""
+        if outcome == cells.OUTCOME_NONE:
+            outcome = self.tenure.outcome()
+        if outcome != cells.OUTCOME_NONE and not self.board.q[cells.H_OUTCOME]:
+            self.board.q[cells.H_OUTCOME] = outcome
+            signals.wake(self.host.supervisor_wake[1])
+
+    def _slices_gone(self) -> bool:
+        q = self.board.q
+        return all(not q[self.board.slot(slot.index) + cells.S_PID] for slot in self.host.plan.slots)
+
+    # --- beats
+
+    async def _beat(self, wire: Wire) -> None:
+        """Say that we live, unless the supervisor does not; learn who else does; expel those who stood still."""
+        now = monotonic()
+        self._beat_due = now + self.ttl_s / 4
+        supervised = now - self.board.d[cells.H_SUPERVISOR_BEAT] <= self.ttl_s
+        if not supervised:
+            # Nobody would restart or kill a slice here: let others have the partitions.
+            self.log.warning("the supervisor is silent; not beating")
+            return
+        self._counter += 1
+        entry = f"{self._counter}|{reports.entry(self.host)}"
+        report = reports.report(self.host, self.tenure)
+        answer = await members.beat(
+            wire, self.topology.name, self.host.member, entry, report, join=not self._joined and not self._rejoining()
+        )
+        if not answer.member:
+            await self._expelled(wire, entry, report)
+            return
+        self._joined = True
+        lapsed = self.board.d[cells.H_DEADLINE] < now
+        # Counted from the moment before the beat was sent: others count from when they saw it.
+        self.board.d[cells.H_DEADLINE] = now + self.ttl_s * (1 - MARGIN)
+        self.board.d[cells.H_KEEPER_BEAT] = now
+        if lapsed:
+            self._wake_slices()
+        await self._judge(wire, answer.members)
+
+    def _rejoining(self) -> bool:
+        """A keeper that follows a dead one is a member already, or was expelled meanwhile and must notice it."""
+        return self.board.d[cells.H_KEEPER_BEAT] > 0.0
+
+    async def _expelled(self, wire: Wire, entry: str, report: bytes) -> None:
+        """Others took us for dead. What we held may be theirs: forget it all, and join again with nothing."""
+        self.log.error("this host was expelled: it could not beat for %.0f s; joining again", self.ttl_s)
+        self.tenure.forfeit()
+        self._wake_slices()
+        answer = await members.beat(wire, self.topology.name, self.host.member, entry, report, join=True)
+        self._members, self._watch, self._joined = answer.members, None, True
+        self.board.d[cells.H_DEADLINE] = monotonic() + self.ttl_s * (1 - MARGIN)
+        self.board.d[cells.H_KEEPER_BEAT] = monotonic()
+        self._news = True
+        await members.tell(wire, self.topology.name, "joined", member=self.host.member)
+
+    async def _judge(self, wire: Wire, found: dict[str, bytes]) -> None:
+        """Notice joins and leaves, and expel the dead: by their silence, or by their lock if they lived here."""
+        now = monotonic()
+        self._watch = membership.look(self._watch, found, now, self.ttl_s)
+        dead = membership.expired(self._watch, self.host.member, now, self.ttl_s)
+        dead += neighbours.dead(self.host, found)
+        for member, entry in dead:
+            if await members.expel(wire, self.topology.name, member, entry):
+                self.log.warning("host %s stopped beating and was expelled", member.rsplit(":", 1)[0])
+                found.pop(member, None)
+        if found.keys() != self._members.keys():
+            if self.host.member not in self._members:
+                await members.tell(wire, self.topology.name, "joined", member=self.host.member)
+            self._news = True
+        self._members = found
+
+    # --- wake-ups
+
+    def _woken(self) -> None:
+        signals.drain(self.host.keeper_wake[0])
+        self._wake.set()
+
+    def _wake_slices(self) -> None:
+        for slot in self.host.plan.slots:
+            signals.wake(self.host.wakes[slot.index][1])
+
+    async def _listen(self) -> None:
+        """Block on the control stream, so that what others do is noticed at once and nobody polls."""
+        name, after = keys.control(self.topology.name), b""
+        while True:
+            wire = None
+            try:
+                wire = await Wire.open(self.host.endpoint, name="runnelctl:keeper:control", timeout_ms=8_000)
+                if not after:  # `$` would miss what is said between two reads
+                    newest = await wire.call("XREVRANGE", name, "+", "-", "COUNT", 1)
+                    after = newest[0][0] if newest else b"0-0"
+                    self._news = True
+                    self._wake.set()
+                while True:
+                    reply = await wire.call("XREAD", "COUNT", 100, "BLOCK", 5_000, "STREAMS", name, after)
+                    for _, entries in reply or ():
+                        after = entries[-1][0]
+                        for _, fields in entries:
+                            self._heard({k.decode(): v.decode() for k, v in zip(fields[::2], fields[1::2], strict=True)})
+            except (ConnectionLost, ReplyError):
+                if wire is not None:
+                    wire.close()
+                self._news = True
+                await asyncio.sleep(0.1 + random.random() * RETRY_LONGEST_S)
+
+    def _heard(self, message: dict[str, str]) -> None:
+        if message.get("member") == self.host.member and message.get("what") != "down":
+            return
+        if message.get("what") == "down":
+            self.board.q[cells.H_OUTCOME] = cells.OUTCOME_DOWN
+            signals.wake(self.host.supervisor_wake[1])
+        if message.get("what") == "replay":
+            self.tenure.unblock()
+        self._news = True
+        self._wake.set()
+
+
+def _must_not_fail(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logging.getLogger("runnelctl.keeper").critical("runnelctl itself failed; this is a defect", exc_info=error)
+        sys.stderr.flush()
+        os._exit(70)
+
+
+def run(host: Host) -> int:
+    """The body of the keeper process; returns its exit code."""
+    import uvloop
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s",
+                        datefmt="%H:%M:%S")  # fmt: skip
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Keeper(host).main())

@@ -1,0 +1,91 @@
+"""What a host says of itself: the entry it beats with (ownership is decided from it) and the report that `status` shows."""
+
+from __future__ import annotations
+
+import json
+import os
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from runnelctl.core.plan import Unit
+from runnelctl.runtime import board as cells
+from runnelctl.runtime.host import Host
+
+if TYPE_CHECKING:
+    from runnelctl.runtime.tenure import Tenure
+
+STATES = {
+    cells.STATE_NONE: "starting",
+    cells.STATE_RUNNING: "running",
+    cells.STATE_RELEASED: "released",
+    cells.STATE_QUARANTINED: "quarantined",
+    cells.STATE_HALTED: "halted",
+    cells.STATE_LOST: "lost",
+}
+
+
+def entry(host: Host) -> str:
+    """The part of a member's entry that seldom changes: its slices per processor, and the digest of its topology."""
+    capacity = {name: len(host.plan.slots_of(name)) for name in host.plan.processors}
+    if host.board.q[cells.H_STOPPING]:
+        capacity = {}
+    return json.dumps({"capacity": capacity, "digest": host.digest}, separators=(",", ":"))
+
+
+def report(host: Host, tenure: Tenure) -> bytes:
+    """Everything `status` shows of this host: its slices, and its partitions by processor."""
+    q, board = host.board.q, host.board
+    slots = [
+        {
+            "slice": slot.name,
+            "pid": q[board.slot(slot.index) + cells.S_PID],
+            "rss": q[board.slot(slot.index) + cells.S_RSS],
+            "restarts": q[board.slot(slot.index) + cells.S_RESTARTS],
+        }
+        for slot in host.plan.slots
+    ]
+    units = [_unit(host, unit) for unit in host.plan.units if q[board.unit(unit.index) + cells.U_HELD]]
+    totals = [_totals(host, unit) for unit in host.plan.units]
+    about = {
+        "host": host.name,
+        "pid": os.getppid(),
+        "topology": host.plan.topology.file,
+        "stopping": bool(q[cells.H_STOPPING]),
+        "slots": slots,
+        "units": units,
+        "totals": [total for total in totals if total is not None],
+    }
+    return json.dumps(about, separators=(",", ":")).encode()
+
+
+def _unit(host: Host, unit: Unit) -> dict[str, Any]:
+    q, d, base = host.board.q, host.board.d, host.board.unit(unit.index)
+    slot = host.plan.slots[q[base + cells.U_SLOT]]
+    since = d[base + cells.U_SINCE]
+    return {
+        "processor": unit.processor,
+        "partition": unit.partition,
+        "slice": slot.name,
+        "pid": q[host.board.slot(slot.index) + cells.S_PID],
+        "epoch": q[base + cells.U_EPOCH],
+        "state": STATES.get(q[base + cells.U_STATE], "starting"),
+        "busy_ms": int((monotonic() - since) * 1000) if since else 0,
+        "silent_ms": int((monotonic() - d[host.board.slot(slot.index) + cells.S_BEAT]) * 1000),
+        "restarts": q[host.board.slot(slot.index) + cells.S_RESTARTS],
+    }
+
+
+def _totals(host: Host, unit: Unit) -> dict[str, Any] | None:
+    """Counts since `up`; also of units that this host has let go."""
+    q, base = host.board.q, host.board.unit(unit.index)
+    if not q[base + cells.U_PROCESSED] and not q[base + cells.U_FAILED]:
+        return None
+    latency = q[base + cells.U_LATENCY : base + cells.U_LATENCY + cells.LATENCY_BUCKETS].tolist()
+    return {
+        "processor": unit.processor,
+        "partition": unit.partition,
+        "processed": q[base + cells.U_PROCESSED],
+        "failed": q[base + cells.U_FAILED],
+        "retried": q[base + cells.U_RETRIED],
+        "latency": latency,
+    }

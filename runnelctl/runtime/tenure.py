@@ -1,0 +1,279 @@
+"""What a host holds and should hold: leases taken, handed to slices on the board, given up, and reaped.
+
+A lease's life on the board: the keeper writes slot, incarnation, epoch, nonce, then counts U_GRANT; the slice takes it
+(U_TAKEN), runs it, and ends it with a U_STATE; the keeper then clears U_HELD. A slice that dies is reaped: its leases
+are released in Redis at once, so that recovery takes a fork and not a ttl.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runnelctl.core import charges, keys
+from runnelctl.core.assign import Place, assign
+from runnelctl.core.charges import Cause, InFlight
+from runnelctl.core.plan import Slot, Unit
+from runnelctl.runtime import board as cells
+from runnelctl.runtime import halts, signals
+from runnelctl.runtime.host import Host
+from runnelctl.store import leases
+from runnelctl.store.leases import Blocked, Busy, Granted, Holding
+from runnelctl.store.wire import Wire
+
+_PUT_DOWN = (cells.CAUSE_STOPPED, cells.CAUSE_DRAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A lease to take: for whom, and the nonce of the dead holder if there is one."""
+
+    unit: Unit
+    slot: Slot
+    dead: str
+
+
+class Tenure:
+    """See the module. All of its state is on the board, but for `halted`, which Redis has."""
+
+    def __init__(self, host: Host, log: logging.Logger) -> None:
+        self.host = host
+        self.plan, self.board = host.plan, host.board
+        self.topology = host.plan.topology
+        self.log = log
+        self.halted: set[str] = set()
+        self.unsatisfied = False
+        self._turn = {name: turn for turn, name in enumerate(self.plan.processors)}
+
+    def _q(self, unit: Unit, cell: int) -> int:
+        return self.board.q[self.board.unit(unit.index) + cell]
+
+    def _set(self, unit: Unit, cell: int, value: int) -> None:
+        self.board.q[self.board.unit(unit.index) + cell] = value
+
+    @property
+    def held(self) -> list[Unit]:
+        """Units whose lease this host has, wanted or not."""
+        return [unit for unit in self.plan.units if self._q(unit, cells.U_HELD)]
+
+    # --- reaping ----------------------------------------------------------------------------------------------
+
+    async def reap(self, wire: Wire) -> bool:
+        """Take note of leases that slices ended, and release those of slices that died. True if any was."""
+        found = False
+        by_slot: dict[int, list[Unit]] = {}
+        for unit in self.held:
+            slot = self._q(unit, cells.U_SLOT)
+            state = self._q(unit, cells.U_STATE)
+            if self._q(unit, cells.U_TAKEN) == self._q(unit, cells.U_GRANT) and state in _OVER:
+                await self._ended(wire, unit, state)
+                found = True
+            elif self._orphaned(unit, slot):
+                by_slot.setdefault(slot, []).append(unit)
+        for slot, units in by_slot.items():
+            await self._bury(wire, slot, units)
+            found = True
+        return found or await self._crash_loops(wire)
+
+    def _orphaned(self, unit: Unit, slot: int) -> bool:
+        """Its slice died, or is not there and its successor is not to have it."""
+        base = self.board.slot(slot)
+        dead = self.board.q[base + cells.S_DEAD] >= self._q(unit, cells.U_FOR)
+        return dead or (not self._q(unit, cells.U_WANTED) and not self.board.q[base + cells.S_PID])
+
+    async def _ended(self, wire: Wire, unit: Unit, state: int) -> None:
+        self._clear(unit)
+        if state in (cells.STATE_QUARANTINED, cells.STATE_HALTED):
+            self._set(unit, cells.U_BLOCKED, state)
+        if state == cells.STATE_HALTED:
+            (holding,) = await leases.holdings(wire, self.topology.name, [unit])
+            await self._halt(wire, unit.processor, holding.record or "{}")
+
+    async def _bury(self, wire: Wire, slot: int, units: list[Unit]) -> None:
+        """A slice died: release its leases, and charge the event that it was in."""
+        q, d, base = self.board.q, self.board.d, self.board.slot(slot)
+        in_flight = [
+            InFlight(unit.index, self._q(unit, cells.U_STARTED), self._q(unit, cells.U_SUSPECT) == self._q(unit, cells.U_STARTED))
+            for unit in units
+            if d[self.board.unit(unit.index) + cells.U_SINCE] and self._q(unit, cells.U_TAKEN) == self._q(unit, cells.U_GRANT)
+        ]  # fmt: skip
+        kind = q[base + cells.S_CAUSE]
+        cause = Cause.PUT_DOWN if kind in _PUT_DOWN else Cause.TIMED_OUT if kind == cells.CAUSE_TIMEOUT else Cause.DIED
+        due = charges.charged(cause, in_flight, q[base + cells.S_TIMED_OUT] - 1)
+        death = self.board.read_text(slot)
+        for unit in units:
+            epoch, nonce = self._q(unit, cells.U_EPOCH), self._q(unit, cells.U_NONCE)
+            await leases.release(wire, self.topology.name, unit, epoch, nonce, due.get(unit.index), death)
+            d[self.board.unit(unit.index) + cells.U_SINCE] = 0.0
+            self._clear(unit)
+
+    async def _crash_loops(self, wire: Wire) -> bool:
+        found = False
+        for slot in self.plan.slots:
+            if self.board.q[self.board.slot(slot.index) + cells.S_CAUSE] == cells.CAUSE_CRASH_LOOP:
+                if slot.processor not in self.halted:
+                    record = halts.crash_loop(self.host, slot, self.board.read_text(slot.index))
+                    await self._halt(wire, slot.processor, record)
+                    found = True
+        return found
+
+    async def _halt(self, wire: Wire, processor: str, record: str) -> None:
+        if processor not in self.halted:
+            self.halted.add(processor)
+            self.log.error("processor %s halts on every host until `runnelctl replay %s`", processor, processor)
+            await wire.call("HSET", keys.halted(self.topology.name), processor, record)
+
+    def _clear(self, unit: Unit) -> None:
+        self._set(unit, cells.U_WANTED, 0)
+        self._set(unit, cells.U_HELD, 0)
+
+    def forfeit(self) -> None:
+        """We were expelled: nothing is ours any more. Slices that run on are fenced by whoever took over."""
+        for unit in self.held:
+            self._clear(unit)
+
+    def unblock(self) -> None:
+        """Somebody replayed: look again at what was blocked."""
+        self.halted.clear()
+        for unit in self.plan.units:
+            self._set(unit, cells.U_BLOCKED, 0)
+
+    # --- making it so -----------------------------------------------------------------------------------------
+
+    async def settle(self, wire: Wire, members: Mapping[str, bytes], *, look: bool, stopping: bool) -> bool:
+        """Give up what is not ours, take what is. True if anything was taken that others may wait to hear of."""
+        if stopping:
+            for unit in self.held:
+                self._give_up(unit)
+            return False
+        if not look and not self.unsatisfied and not self._unheld():
+            self._count()
+            return False
+        raw = await wire.call("HKEYS", keys.halted(self.topology.name))
+        self.halted = {name.decode() for name in raw}
+        holdings = await leases.holdings(wire, self.topology.name, self.plan.units)
+        target = self._target(members, holdings)
+        wishes: list[Wish] = []
+        self.unsatisfied = False
+        for unit, holding in zip(self.plan.units, holdings, strict=True):
+            wish = await self._reconcile(wire, unit, holding, target[unit.index], members)
+            if wish is not None:
+                wishes.append(wish)
+        await self._take(wire, wishes)
+        self._count()
+        return False
+
+    def _unheld(self) -> bool:
+        """Whether a lease that we ought to have is not ours (its slice died, its block was lifted)."""
+        q = self.board.q
+        return q[cells.H_WANTED] > q[cells.H_OWNED]
+
+    def _count(self) -> None:
+        self.board.q[cells.H_OWNED] = len(self.held)
+
+    def _target(self, members: Mapping[str, bytes], holdings: list[Holding]) -> dict[int, Place | None]:
+        """Where every unit should run, as all hosts compute it."""
+        capacities = {member: capacity(entry) for member, entry in members.items()}
+        target: dict[int, Place | None] = {}
+        mine = 0
+        for processor in self.plan.processors:
+            units = self.plan.units_of(processor)
+            able = {member: slots.get(processor, 0) for member, slots in capacities.items()}
+            owners = [place(holdings[unit.index].owner, able) for unit in units]
+            for unit, chosen in zip(units, assign(able, owners, self._turn[processor]), strict=True):
+                target[unit.index] = chosen
+                blocked = holdings[unit.index].record is not None or processor in self.halted
+                mine += chosen is not None and chosen[0] == self.host.member and not blocked
+        self.board.q[cells.H_WANTED] = mine
+        return target
+
+    async def _reconcile(
+        self, wire: Wire, unit: Unit, holding: Holding, target: Place | None, members: Mapping[str, bytes]
+    ) -> Wish | None:
+        """One unit: keep, give up, let go of what we forgot, or wish for it."""
+        ours = target is not None and target[0] == self.host.member and unit.processor not in self.halted
+        held = bool(self._q(unit, cells.U_HELD))
+        self._set(unit, cells.U_BLOCKED, halts.state_of(holding.record))
+        if held:
+            at = self.plan.slots[self._q(unit, cells.U_SLOT)].number
+            if not ours or (target is not None and target[1] != at):
+                self._give_up(unit)
+            return None
+        if holding.record is not None:
+            if halts.state_of(holding.record) == cells.STATE_HALTED:
+                await self._halt(wire, unit.processor, holding.record)
+            return None
+        member = holding.owner.rpartition("/")[0]
+        if not ours:
+            if member == self.host.member:  # ours from before an expulsion or a keeper's death
+                await leases.release(wire, self.topology.name, unit, holding.epoch, int(holding.nonce))
+            return None
+        if holding.nonce and member in members and member != self.host.member:
+            self.unsatisfied = True  # its owner lives, computes the same, and will let go
+            return None
+        assert target is not None
+        slot = self.plan.slots_of(unit.processor)[target[1]]
+        return Wish(unit, slot, holding.nonce)
+
+    async def _take(self, wire: Wire, wishes: list[Wish]) -> None:
+        ready = [wish for wish in wishes if not self.board.q[self.board.slot(wish.slot.index) + cells.S_LEAVING]]
+        nonces = [secrets.randbits(62) | 1 for _ in ready]
+        wanted = [
+            (wish.unit, str(nonce), wish.dead, self.plan.processor(wish.unit).start.value, f"{self.host.member}/{wish.slot.number}")
+            for wish, nonce in zip(ready, nonces, strict=True)
+        ]  # fmt: skip
+        for wish, nonce, outcome in zip(ready, nonces, await leases.acquire(wire, self.topology.name, wanted), strict=True):
+            match outcome:
+                case Granted():
+                    self._grant(wish, nonce, outcome)
+                case Busy():
+                    self.unsatisfied = True
+                case Blocked(record):
+                    self._set(wish.unit, cells.U_BLOCKED, halts.state_of(record))
+
+    def _grant(self, wish: Wish, nonce: int, granted: Granted) -> None:
+        """Put the lease on the board for the slice that is to run it; U_GRANT last, since it makes the rest valid."""
+        unit = wish.unit
+        incarnation = self.board.q[self.board.slot(wish.slot.index) + cells.S_INCARNATION]
+        dead = self.board.q[self.board.slot(wish.slot.index) + cells.S_DEAD]
+        self._set(unit, cells.U_SLOT, wish.slot.index)
+        # A slot whose process just died is being refilled: the lease is for the process to come.
+        self._set(unit, cells.U_FOR, incarnation + 1 if dead == incarnation else incarnation)
+        self._set(unit, cells.U_EPOCH, granted.epoch)
+        self._set(unit, cells.U_NONCE, nonce)
+        self._set(unit, cells.U_WANTED, 1)
+        self._set(unit, cells.U_HELD, 1)
+        self._set(unit, cells.U_GRANT, self._q(unit, cells.U_GRANT) + 1)
+        signals.wake(self.host.wakes[wish.slot.index][1])
+
+    def _give_up(self, unit: Unit) -> None:
+        if self._q(unit, cells.U_WANTED):
+            self._set(unit, cells.U_WANTED, 0)
+            signals.wake(self.host.wakes[self._q(unit, cells.U_SLOT)][1])
+
+    def outcome(self) -> int:
+        """OUTCOME_HALTED once every processor of this host is halted and let go."""
+        if self.halted >= set(self.plan.processors) and not self.held:
+            return cells.OUTCOME_HALTED
+        return cells.OUTCOME_NONE
+
+
+_OVER = (cells.STATE_RELEASED, cells.STATE_QUARANTINED, cells.STATE_HALTED, cells.STATE_LOST)
+
+
+def capacity(entry: bytes) -> dict[str, int]:
+    """processor -> slices, from a member's entry `time|counter|{...}`; nothing from one that can't be read."""
+    try:
+        found = json.loads(entry.split(b"|", 2)[2])["capacity"]
+        return {str(name): int(slots) for name, slots in found.items()}
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def place(owner: str, able: Mapping[str, int]) -> Place | None:
+    """The place that an own hash's `owner` field names, if that host is a member."""
+    member, _, number = owner.rpartition("/")
+    return (member, int(number)) if member in able and number.isdigit() else None

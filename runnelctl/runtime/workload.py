@@ -1,0 +1,140 @@
+"""The user's code in a slice: loading it, opening and closing it, and wrapping it where a stream is validated on read."""
+
+from __future__ import annotations
+
+import inspect
+import random
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from runnelctl import handling
+from runnelctl.core.model import Processor, Stream, Topology
+from runnelctl.errors import HandlerError, RecordError
+from runnelctl.event import Event
+from runnelctl.handling import HandlerForm
+from runnelctl.records import Codec
+from runnelctl.runtime.context import Context
+from runnelctl.store.endpoint import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A loaded handler: what to call and how, and the instance behind it if it is a class."""
+
+    handler: Callable[..., Any]
+    form: HandlerForm
+    instance: Any
+
+    async def open(self, context: Context) -> None:
+        """The handler's own `open`, once per process. Raises HandlerError if it fails."""
+        await self._hook("open", context)
+
+    async def close(self) -> None:
+        """The handler's own `close`; a failure is shown and changes nothing, everything is committed by now."""
+        try:
+            await self._hook("close")
+        except HandlerError as error:
+            explain(error)
+
+    async def _hook(self, name: str, *arguments: Any) -> None:
+        hook = getattr(self.instance, name, None) if self.instance is not None else None
+        if hook is None:
+            return
+        try:
+            result = hook(*arguments)
+            if inspect.isawaitable(result):
+                await result
+        except BaseException as error:
+            raise HandlerError(f"{name} of the handler failed: {type(error).__name__}: {error}") from error
+
+
+def load(topology: Topology, processor: Processor, decode: Callable[[bytes], Any]) -> Work:
+    """Import the handler, here in the slice, so that a restart sees new code. Raises HandlerError."""
+    handling.put_on_path(topology.pythonpath)
+    random.seed()
+    target = handling.resolve(processor.handler)
+    form = handling.describe(target)
+    instance = None
+    handler: Any = target
+    if form.is_class:
+        try:
+            handler = instance = handler()
+        except BaseException as error:
+            raise HandlerError(f"{processor.handler}() raised {type(error).__name__}: {error}") from error
+    stream = topology.streams[processor.stream]
+    if stream.validate.on_read and stream.schema is not None:
+        handler = _checked_first(handler, form)
+    return Work(handler, form, instance)
+
+
+def _checked_first(handler: Callable[..., Any], form: HandlerForm) -> Callable[..., Any]:
+    """With `validate: read`, a record that does not fit never reaches the handler, even one that ignores its value."""
+
+    def look(given: Event | list[Event]) -> None:
+        for event in given if isinstance(given, list) else (given,):
+            _ = event.value
+
+    if form.kind == "sync":
+
+        def checked(given: Any, *rest: Any) -> Any:
+            look(given)
+            return handler(given, *rest)
+
+        return checked
+
+    async def checked_async(given: Any, *rest: Any) -> Any:
+        look(given)
+        return await handler(given, *rest)
+
+    return checked_async
+
+
+def decoder(stream: Stream, codec: Codec) -> Callable[[bytes], Any]:
+    """How this stream's records are decoded by a reader: strictly, and against the schema where it asks for that."""
+    if not (stream.validate.on_read and stream.schema is not None):
+        return codec.decode
+
+    def decode(data: bytes) -> Any:
+        value = codec.decode(data)
+        codec.validate(value)
+        return value
+
+    return decode
+
+
+def key_or_none(event: Event) -> str | None:
+    """The event's key; None where the record is too broken to have one."""
+    try:
+        return event.key
+    except (RecordError, UnicodeError):
+        return None
+
+
+def mentions_state(handler: Any) -> bool:
+    """Whether the handler's code names `state`: then states are read ahead from its first event on.
+
+    A guess that only saves time: a handler that reaches its state some other way has it read on the spot, once.
+    """
+    function = inspect.unwrap(handler if inspect.isroutine(handler) else type(handler).__call__)
+    code = getattr(function, "__code__", None)
+    return code is not None and bool({"state", "state_of"} & {*code.co_names})
+
+
+def fetch_now(endpoint: Endpoint, key: str) -> bytes | None:
+    """Read one state at once, blocking: for the first event whose handler turns out to use `ctx.state`."""
+    from runnelctl.store import connect
+
+    with connect.client(endpoint, timeout_ms=5_000, client_name="runnelctl:state") as client:
+        value = client.get(key)
+    assert value is None or isinstance(value, bytes)
+    return value
+
+
+def explain(error: HandlerError) -> None:
+    """Say why a handler can't start: one sentence, and the traceback of the user's own code."""
+    print(f"cannot start: {error}", file=sys.stderr)
+    if error.__cause__ is not None:
+        traceback.print_exception(error.__cause__, file=sys.stderr)
