@@ -1,0 +1,312 @@
+"""The supervisor: forks, reaps, restarts, drains. One thread, one select loop; no Redis, no asyncio, no user code, so
+that an outage can't stop it and a fork stays safe and cheap. What it decides is decided in core/lifecycle.py.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import selectors
+import signal
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+
+from runnelctl import errors
+from runnelctl.core import lifecycle
+from runnelctl.core.lifecycle import Fate, Health, History
+from runnelctl.core.plan import Slot
+from runnelctl.runtime import board as cells
+from runnelctl.runtime import child, signals, vitals
+from runnelctl.runtime.child import Child
+from runnelctl.runtime.host import Host
+from runnelctl.runtime.output import Output, Sink, Source
+
+KEEPER_GRACE_S = 5.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+_EXITS = {
+    cells.OUTCOME_DRAINED: errors.EXIT_OK,
+    cells.OUTCOME_HALTED: errors.EXIT_HALTED,
+    cells.OUTCOME_DOWN: errors.EXIT_OK,
+    cells.OUTCOME_BLOCKED: errors.EXIT_ERROR,
+    cells.OUTCOME_REFUSED: errors.EXIT_USAGE,
+}
+_REASONS = {
+    cells.OUTCOME_DRAINED: "everything is handled",
+    cells.OUTCOME_HALTED: "halted by policy; `runnelctl replay` shows what and why",
+    cells.OUTCOME_DOWN: "asked to stop by `runnelctl down`",
+    cells.OUTCOME_BLOCKED: "what is left is quarantined; `runnelctl replay` shows what and why",
+    cells.OUTCOME_REFUSED: "refused",
+}
+
+
+@dataclass(slots=True)
+class Post:
+    """A place that a process fills: the keeper's (slot None) or a slot's."""
+
+    slot: Slot | None
+    label: str
+    body: Callable[[int], int]
+    child: Child | None = None
+    incarnation: int = 0
+    began: float = 0.0
+    due: float | None = 0.0  # when to start it; None: not to be started
+    history: History = field(default_factory=History)
+    cause: int = cells.CAUSE_NONE  # set when we kill it
+    tail: deque[str] = field(default_factory=deque)
+
+
+class Supervisor:
+    """See the module. `run` is the whole life of `up`, after the checks; it returns the exit code."""
+
+    def __init__(self, host: Host, keeper: Callable[[], int], slice_: Callable[[int, int], int], keep: set[int]) -> None:
+        self.host = host
+        self.board = host.board
+        self.ttl_s = host.plan.topology.lease_ttl_ms / 1000
+        self._selector = selectors.DefaultSelector()
+        width = max([len("runnelctl"), *(len(slot.name) for slot in host.plan.slots)])
+        self.output = Output(self._selector, width, color="NO_COLOR" not in os.environ)
+        self._keep = keep | {fd for pair in host.wakes for fd in pair}
+        self._keeper = Post(None, "runnelctl", lambda _: keeper())
+        self._posts = [self._post(slot, slice_) for slot in host.plan.slots]
+        self._signal_read, self._signal_write = signals.pipe()
+        self._stopping_since: float | None = None
+        self._forced = False
+        self._code: int | None = None
+        self._announced = False
+        self._check_s = vitals.check_interval_s(host.plan)
+        self._check_due = 0.0
+        self._footer_due = 0.0
+
+    @staticmethod
+    def _post(slot: Slot, slice_: Callable[[int, int], int]) -> Post:
+        return Post(slot, slot.name, lambda incarnation: slice_(slot.index, incarnation))
+
+    # --- the loop ---------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Supervise until everything has ended; returns the exit code."""
+        self._selector.register(self._signal_read, selectors.EVENT_READ, None)
+        self._selector.register(self.host.supervisor_wake[0], selectors.EVENT_READ, None)
+        for number in _SIGNALS:
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self._signal_write, warn_on_full_buffer=False)
+        child.freeze()
+        self._beat()
+        while not self._finished():
+            for post in (self._keeper, *self._posts):
+                if post.child is None and post.due is not None and monotonic() >= post.due:
+                    self._start(post)
+            self._wait()
+            self._reap()
+            self._check()
+            self._conclude()
+        self.output.footer("")
+        self.output.flush()
+        return errors.EXIT_FORCED if self._forced else self._code or errors.EXIT_OK
+
+    def _finished(self) -> bool:
+        return self._stopping_since is not None and self._keeper.child is None and not self._alive()
+
+    def _alive(self) -> list[Post]:
+        return [post for post in self._posts if post.child is not None]
+
+    def _wait(self) -> None:
+        """Sleep until a child ends or writes, a signal or a wake-up comes, or something is due."""
+        now = monotonic()
+        due = [self._check_due, *(post.due for post in (self._keeper, *self._posts) if post.child is None and post.due is not None)]
+        if self.host.drain and self.output.terminal:
+            due.append(self._footer_due)
+        for key, _ in self._selector.select(max(0.0, min(due) - now)):
+            if isinstance(key.data, Source):
+                self.output.read(key.data)
+            elif isinstance(key.data, Sink):
+                key.data.flush()
+            elif key.fd == self._signal_read:
+                for number in os.read(self._signal_read, 4096):
+                    self._signalled(number)
+            elif key.fd == self.host.supervisor_wake[0]:
+                signals.drain(key.fd)
+
+    def _signalled(self, number: int) -> None:
+        if number in (signal.SIGINT, signal.SIGTERM):
+            if self._stopping_since is None:
+                name = signal.Signals(number).name
+                self.stop(f"{name}: draining, at most {self.host.plan.topology.drain_ms / 1000:g} s; once more forces", 0)
+            elif not self._forced:
+                self._force()
+        elif number == signal.SIGHUP and self._stopping_since is None:
+            self.output.say("SIGHUP: reloading is not supported yet; nothing changed")
+
+    # --- starting and stopping --------------------------------------------------------------------------------
+
+    def _start(self, post: Post) -> None:
+        if child.threads() > 1:
+            raise RuntimeError("the supervisor has more than one thread: forking is not safe")
+        post.incarnation += 1
+        post.cause = cells.CAUSE_NONE
+        post.began = monotonic()
+        if post.slot is not None:
+            base = self.board.slot(post.slot.index)
+            self.board.q[base + cells.S_TIMED_OUT] = 0
+            self.board.d[base + cells.S_BEAT] = post.began
+            self.board.q[base + cells.S_INCARNATION] = post.incarnation
+        incarnation = post.incarnation
+        post.child = child.fork(lambda: post.body(incarnation), self._keep)
+        post.due = None
+        number = -1 if post.slot is None else post.slot.index
+        post.tail = self.output.attach(post.label, number, post.child.stdout, post.child.stderr)
+        if post.child.pidfd is not None:
+            self._selector.register(post.child.pidfd, selectors.EVENT_READ, None)
+        if post.slot is not None:
+            self.board.q[self.board.slot(post.slot.index) + cells.S_PID] = post.child.pid
+
+    def stop(self, why: str, code: int) -> None:
+        """Drain: handlers finish, cursors are committed, leases released."""
+        if self._stopping_since is not None:
+            return
+        self.output.say(why)
+        self._stopping_since = monotonic()
+        self._code = code
+        self.board.q[cells.H_STOPPING] = 1
+        for post in self._posts:
+            post.due = None
+        for pair in self.host.wakes[:-1]:
+            signals.wake(pair[1])
+
+    def _force(self) -> None:
+        self.output.say("once more: killing what is left")
+        self._forced = True
+        self._stopping_since = monotonic() - self.host.plan.topology.drain_ms / 1000
+        self._kill_late()
+
+    def _kill_late(self) -> None:
+        """The drain's time is over."""
+        for post in self._alive():
+            if post.cause == cells.CAUSE_NONE:
+                if not self._forced:
+                    self.output.say(f"{post.label} did not finish in time and is killed; its events will be handled again")
+                self._kill(post, cells.CAUSE_DRAIN)
+
+    def _kill(self, post: Post, cause: int) -> None:
+        assert post.child is not None
+        post.cause = cause
+        child.kill_group(post.child.pid)
+
+    # --- endings ----------------------------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        for post in (self._keeper, *self._posts):
+            if post.child is not None and (status := child.reap(post.child.pid)) is not None:
+                self._bury(post, status)
+        if os.getpid() == 1:
+            child.reap_strangers([post.child.pid for post in (self._keeper, *self._posts) if post.child is not None])
+
+    def _bury(self, post: Post, status: int) -> None:
+        """A child ended: take its last words, show its death on the board, decide what follows."""
+        assert post.child is not None
+        ended, post.child = post.child, None
+        self.output.finish((ended.stdout, ended.stderr))
+        if ended.pidfd is not None:
+            self._selector.unregister(ended.pidfd)
+            os.close(ended.pidfd)
+        if post.slot is None:
+            self._keeper_ended(status)
+        else:
+            self._slice_ended(post, post.slot, ended.pid, status)
+        signals.wake(self.host.keeper_wake[1])
+
+    def _keeper_ended(self, status: int) -> None:
+        if self._stopping_since is not None and not self._alive():
+            return
+        after = lifecycle.after_death(
+            self._keeper.history, now=monotonic(), ran_s=monotonic() - self._keeper.began, ready=True, asked=False,
+            in_flight=True, jitter=random.random(),
+        )  # fmt: skip
+        self.output.say(f"the keeper {child.describe(status)}; starting another, leases go on")
+        self._keeper.history, self._keeper.due = after.history, monotonic() + after.pause_s
+
+    def _slice_ended(self, post: Post, slot: Slot, pid: int, status: int) -> None:
+        base, now = self.board.slot(slot.index), monotonic()
+        clean = os.waitstatus_to_exitcode(status) == 0
+        recycled = clean and self.board.q[base + cells.S_RECYCLE] == post.incarnation
+        asked = (clean or post.cause == cells.CAUSE_DRAIN) and self._stopping_since is not None
+        ready = self.board.q[base + cells.S_READY] == post.incarnation
+        text = vitals.death_text(slot, pid, status, post.cause, post.tail, self.host.plan)
+        after = lifecycle.after_death(
+            post.history, now=now, ran_s=now - post.began, ready=ready, asked=asked or recycled,
+            in_flight=vitals.in_flight(self.host, slot) or post.cause == cells.CAUSE_STOPPED, jitter=random.random(),
+        )  # fmt: skip
+        post.history = after.history
+        crash_loop = after.fate is Fate.CRASH_LOOP
+        cause = cells.CAUSE_CRASH_LOOP if crash_loop else post.cause or vitals.cause_of(status)
+        self.board.write_text(slot.index, text)
+        self.board.q[base + cells.S_CAUSE] = cause
+        self.board.q[base + cells.S_PID] = 0
+        self.board.q[base + cells.S_DEAD] = post.incarnation
+        if recycled and self._stopping_since is None:
+            post.due = now
+        elif after.fate is Fate.UNSTARTABLE:
+            self.stop(f"{text.splitlines()[0]} before it was ready; it is not restarted", errors.EXIT_HANDLER)
+        elif after.fate is Fate.RESTART and self._stopping_since is None:
+            self.board.q[base + cells.S_RESTARTS] += 1
+            pause = f"in {after.pause_s:.1f} s" if after.pause_s else "at once"
+            self.output.say(f"{text.splitlines()[0]}; restarting it {pause}")
+            post.due = now + after.pause_s
+        elif crash_loop:
+            self.output.say(f"{text.splitlines()[0]}; too often in a minute, with no event to blame")
+
+    # --- watching ---------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        self.board.d[cells.H_SUPERVISOR_BEAT] = monotonic()
+
+    def _check(self) -> None:
+        """Look at everybody's pulse when it is time."""
+        now = monotonic()
+        if now < self._check_due:
+            return
+        self._check_due = now + self._check_s
+        self._beat()
+        for post in self._alive():
+            assert post.slot is not None
+            if post.cause == cells.CAUSE_NONE:
+                self._judge(post, post.slot, now)
+        if self._stopping_since is not None:
+            late = now - self._stopping_since - self.host.plan.topology.drain_ms / 1000
+            if late >= 0:
+                self._kill_late()
+            if self._keeper.child is not None and late >= (1.0 if self._forced else KEEPER_GRACE_S) and not self._alive():
+                self.output.say("the keeper could not release everything; leases run out by themselves")
+                self._kill(self._keeper, cells.CAUSE_DRAIN)
+
+    def _judge(self, post: Post, slot: Slot, now: float) -> None:
+        verdict, unit = vitals.judge(self.host, slot, post.incarnation, post.began, now, self._pid(post))
+        if verdict is Health.WELL:
+            return
+        self.output.say(f"{slot.name} {verdict.value}: killing it")
+        if verdict is Health.TIMED_OUT:
+            self.board.q[self.board.slot(slot.index) + cells.S_TIMED_OUT] = unit + 1
+            self._kill(post, cells.CAUSE_TIMEOUT)
+        else:
+            self._kill(post, cells.CAUSE_STOPPED)
+
+    @staticmethod
+    def _pid(post: Post) -> int:
+        assert post.child is not None
+        return post.child.pid
+
+    def _conclude(self) -> None:
+        """Follow what the keeper found; say when all is up; draw the progress of a drain."""
+        q = self.board.q
+        outcome = q[cells.H_OUTCOME]
+        if outcome != cells.OUTCOME_NONE and self._stopping_since is None:
+            self.stop(_REASONS[outcome], _EXITS[outcome])
+        if not self._announced and vitals.all_ready(self.host) and q[cells.H_WANTED] and q[cells.H_OWNED] >= q[cells.H_WANTED]:
+            self._announced = True
+            vitals.write_ready(self.host)
+            self.output.say(f"up: {len(self._posts)} slice(s), {q[cells.H_OWNED]} of {len(self.host.plan.units)} partition(s) here")
+        if self.host.drain:
+            self._footer_due = monotonic() + 0.2
+            self.output.footer(vitals.progress_bar(q[cells.H_DRAIN_DONE], q[cells.H_DRAIN_TOTAL]))

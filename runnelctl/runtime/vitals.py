@@ -1,0 +1,108 @@
+"""What the supervisor reads off the board, and how it words what it finds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+from runnelctl.core import lifecycle
+from runnelctl.core.lifecycle import Health
+from runnelctl.core.plan import Plan, Slot
+from runnelctl.runtime import board as cells
+from runnelctl.runtime import child
+from runnelctl.runtime.host import Host
+
+SHORTEST_CHECK_S = 0.02
+BAR_CELLS = 30
+
+
+def check_interval_s(plan: Plan) -> float:
+    """How often to look: a quarter of the ttl, a fifth of the shortest timeout, whichever is less."""
+    timeouts = [plan.topology.processors[name].timeout_ms / 5000 for name in plan.processors]
+    return max(SHORTEST_CHECK_S, min([plan.topology.lease_ttl_ms / 4000, *timeouts]))
+
+
+def judge(host: Host, slot: Slot, incarnation: int, began: float, now: float, pid: int) -> tuple[Health, int]:
+    """The health of a live slice, and the unit that has been in a handler for longest."""
+    base = host.board.slot(slot.index)
+    q, d = host.board.q, host.board.d
+    unit, longest = -1, 0.0
+    for mine in host.plan.units_of(slot.processor):
+        cell = host.board.unit(mine.index)
+        if q[cell + cells.U_SLOT] == slot.index and q[cell + cells.U_FOR] == incarnation and q[cell + cells.U_HELD]:
+            since = d[cell + cells.U_SINCE]
+            if since and now - since > longest:
+                unit, longest = mine.index, now - since
+    ttl_s = host.plan.topology.lease_ttl_ms / 1000
+    silent_s = now - d[base + cells.S_BEAT]
+    verdict = lifecycle.health(
+        ready=q[base + cells.S_READY] == incarnation,
+        age_s=now - began,
+        silent_s=silent_s,
+        stopped=silent_s > ttl_s and is_stopped(pid),
+        in_flight_s=longest,
+        timeout_s=host.plan.topology.processors[slot.processor].timeout_ms / 1000,
+        ttl_s=ttl_s,
+    )
+    return verdict, unit
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process is stopped by SIGSTOP or a debugger."""
+    try:
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    except psutil.Error:
+        return False
+
+
+def in_flight(host: Host, slot: Slot) -> bool:
+    """Whether an event was in a handler of this slot when its process ended."""
+    q, d = host.board.q, host.board.d
+    for unit in host.plan.units_of(slot.processor):
+        cell = host.board.unit(unit.index)
+        if q[cell + cells.U_SLOT] == slot.index and q[cell + cells.U_HELD] and d[cell + cells.U_SINCE]:
+            return True
+    return False
+
+
+def cause_of(status: int) -> int:
+    return cells.CAUSE_SIGNAL if os.WIFSIGNALED(status) else cells.CAUSE_EXIT
+
+
+def death_text(slot: Slot, pid: int, status: int, cause: int, tail: Iterable[str], plan: Plan) -> str:
+    """How a slice ended, in one line, and its last output below."""
+    what = child.describe(status)
+    if cause == cells.CAUSE_TIMEOUT:
+        timeout_s = plan.topology.processors[slot.processor].timeout_ms / 1000
+        what = f"was killed since its handler ran longer than its timeout of {timeout_s:g} s"
+    elif cause == cells.CAUSE_STOPPED:
+        what = "was killed since it did not run any more"
+    lines = list(tail)
+    last = "\nlast output:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
+    return f"slice {slot.name} (pid {pid}) {what}{last}"
+
+
+def all_ready(host: Host) -> bool:
+    q = host.board.q
+    return all(
+        q[host.board.slot(slot.index) + cells.S_READY] == q[host.board.slot(slot.index) + cells.S_INCARNATION]
+        for slot in host.plan.slots
+    )
+
+
+def write_ready(host: Host) -> None:
+    """For `up --wait`: this host works."""
+    try:
+        (Path(host.directory) / "ready").touch()
+    except OSError:
+        pass  # the directory may be gone; nobody waits then
+
+
+def progress_bar(done: int, total: int) -> str:
+    """One line, redrawn in place."""
+    share = done / total if total else 1.0
+    full = int(share * BAR_CELLS)
+    return f"{'━' * full}{'╌' * (BAR_CELLS - full)} {done:,} of {total:,} events ({share:.0%})"
