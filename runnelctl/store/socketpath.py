@@ -1,4 +1,4 @@
-"""Where the embedded server's unix socket lies: in its directory, or, when that path is too long, in a private place."""
+"""Where the embedded server's unix socket lies: in its directory or, if that path is too long, in a private place."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ server's directory, all of them `flock`s that the kernel lets go of however thei
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -97,7 +99,8 @@ class Warden:
         held = open_lock(self._directory / WARDEN_LOCK)
         fcntl.flock(held, fcntl.LOCK_EX)
         self._listen()
-        threading.Thread(target=self._await_last_user, daemon=True).start()
+        users = open_lock(self._directory / USERS_LOCK)
+        threading.Thread(target=self._await_last_user, args=(users,), daemon=True).start()
         try:
             self._start()
             failure = self._await_answer()
@@ -114,10 +117,9 @@ class Warden:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.set_wakeup_fd(self._tell)
 
-    def _await_last_user(self) -> None:
+    def _await_last_user(self, users: int) -> None:
         """In a thread: blocks in the kernel until every user has closed users.lock or died."""
-        held = open_lock(self._directory / USERS_LOCK)
-        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.flock(users, fcntl.LOCK_EX)
         os.write(self._tell, _NOBODY_LEFT)
 
     def _start(self) -> None:
@@ -229,7 +231,8 @@ def open_lock(path: Path) -> int:
 
 def log(text: str) -> None:
     """A line in server.log, which is this process's stdout, in the manner of the server's own lines."""
-    print(f"{os.getpid()}:W {time.strftime('%d %b %Y %H:%M:%S')} * warden: {text}", flush=True)
+    with contextlib.suppress(OSError):  # a full disk must not end the warden
+        print(f"{os.getpid()}:W {time.strftime('%d %b %Y %H:%M:%S')} * warden: {text}", flush=True)
 
 
 def _command(plan: Plan, data: Path) -> list[str]:
@@ -240,7 +243,7 @@ def _command(plan: Plan, data: Path) -> list[str]:
     ]
 
 
-def _bound_to(parent: int):  # type: ignore[no-untyped-def]
+def _bound_to(parent: int) -> Callable[[], None] | None:
     """What the server's process does before it becomes the server: ask to get SIGTERM when the warden dies."""
     if sys.platform != "linux":
         return None
