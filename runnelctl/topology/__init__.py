@@ -11,7 +11,7 @@ from runnelctl.topology.describing import describe, differences, digest
 from runnelctl.topology.finding import find
 from runnelctl.topology.loading import OVERRIDES, Examined, examine, load, load_with_warnings
 from runnelctl.topology.redis_url import redacted
-from runnelctl.topology.resolved import document
+from runnelctl.topology.resolved import document, text
 from runnelctl.topology.shape import text_of_schema
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "load",
     "load_with_warnings",
     "redacted",
+    "text",
     "text_of_schema",
 ]

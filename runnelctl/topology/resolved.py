@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import yaml
+
 from runnelctl.core import model
 from runnelctl.topology import redis_url
+from runnelctl.topology.nodes import plain_value
 from runnelctl.topology.units import duration_text, size_text
 
 
 def document(topology: model.Topology) -> dict[str, Any]:
-    """The topology as the plain document that `runnelctl config` prints. Dollars in values are doubled, as a file needs
-    them; passwords are ***."""
+    """The topology as the plain document that `runnelctl config` prints; passwords are ***."""
     document = {
         "name": topology.name,
         "redis": redis_url.redacted(topology.redis),
@@ -21,7 +23,7 @@ def document(topology: model.Topology) -> dict[str, Any]:
         "lease": {"ttl": duration_text(topology.lease_ttl_ms)},
         "drain": duration_text(topology.drain_ms),
     }
-    return {key: value for key, value in _escaped(document).items() if value not in ({}, [])}
+    return {key: value for key, value in document.items() if value not in ({}, [])}
 
 
 def _stream(stream: model.Stream) -> dict[str, Any]:
@@ -57,6 +59,26 @@ def _processor(processor: model.Processor) -> dict[str, Any]:
         "max_events": processor.max_events,
     }
     return {key: value for key, value in written.items() if value is not None}
+
+
+def text(topology: model.Topology) -> str:
+    """The document as YAML that `load` reads back, so with the dollars in values doubled."""
+    written: str = yaml.dump(_escaped(document(topology)), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return written
+
+
+class _Dumper(yaml.SafeDumper):
+    """Without aliases, and with quotes around text that `load` would otherwise take for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_text(dumper: _Dumper, data: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", data, None if isinstance(plain_value(data), str) else "'")
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def _escaped(value: Any) -> Any:

@@ -97,7 +97,7 @@ def _fits(node: Node, schema: Schema) -> bool:
         return bool(node.text in schema["enum"])
     if "pattern" in schema and schema.get("type") == "string":
         return re.fullmatch(schema["pattern"], node.text) is not None
-    return len(node.text) >= schema.get("minLength", 0)
+    return bool(len(node.text) >= schema.get("minLength", 0))
 
 
 def _misfit(node: Node, schema: Schema, path: str, findings: Findings) -> None:
