@@ -12,25 +12,26 @@ import contextlib
 import difflib
 import itertools
 import os
-import threading
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from runnelctl import errors
 from runnelctl.core.model import Stream, Topology
 from runnelctl.records import Codec, Encoded, codec_for, header_fields
 from runnelctl.store import connect as store
 from runnelctl.store import meta
-from runnelctl.store.carry import exchange, exchange_async
+from runnelctl.store.carry import Flight, begin, exchange, exchange_async, finish
 from runnelctl.store.lane import Batch
-from runnelctl.store.produce import Pause, Producer
+from runnelctl.store.produce import Call, Pause, Producer
 
 Headers = Mapping[str, str | bytes]
 #: Records that are checked, queued and sent together by `send_many`; bounds memory and how long the loop is held.
 WINDOW_RECORDS = 2_000
 WINDOW_BYTES = 4 * 1024 * 1024
+#: A slow source's records don't wait for the window to fill.
+WINDOW_MS = 200
 #: Windows of one `send_many` under way: one travels while the next is being encoded.
 _AHEAD = 2
 
@@ -47,7 +48,7 @@ def connect(topology: str | Path | Topology, *, timeout_ms: int = 30_000, wait_m
 
 def connect_sync(topology: str | Path | Topology, *, timeout_ms: int = 30_000, wait_ms: float = 0) -> BlockingClient:
     """The blocking form of `connect`: `with connect_sync("topology.yaml") as client: client.send("orders", record)`.
-    Several threads may share it; they take turns."""
+    Several threads may share it."""
     return BlockingClient(topology, timeout_ms=timeout_ms, wait_ms=wait_ms)
 
 
@@ -75,7 +76,6 @@ class _Sender:
             client.close()
         self._codecs = {name: codec_for(stream) for name, stream in topology.streams.items()}
         self._topology = topology
-        self._producer = self._new_producer()
         return topology
 
     def _new_producer(self) -> Producer:
@@ -96,10 +96,10 @@ class _Sender:
             raise errors.UsageError(f"the topology has no stream {stream!r}; {hint}")
         return codec
 
-    def _queue(self, stream: Stream, window: list[Encoded], headers: tuple[str | bytes, ...], batch: Batch) -> None:
-        add = self._producer.add
-        for index, encoded in enumerate(window):
-            add(stream, encoded, headers, batch, index)
+
+class _Underway(NamedTuple):
+    call: Call
+    flight: Flight
 
 
 class BlockingClient(_Sender):
@@ -125,7 +125,11 @@ class BlockingClient(_Sender):
         RedisUnfit or RedisUnreachable if it is not stored; SendOutcomeUnknown if that can't be known.
         """
         codec = self.codec(stream)
-        return self._carry(codec.stream, [codec.encode(record, key)], header_fields(headers))[0]
+        encoded, fields, batch = codec.encode(record, key), header_fields(headers), Batch(1)
+        with self._borrowed() as producer:
+            producer.add(codec.stream, (encoded,), fields, batch)
+            self._finish(producer, self._begin(producer))
+        return _ids_of(batch)[0]
 
     def send_many(
         self, stream: str, records: Iterable[Any], key: str | None = None, headers: Headers | None = None
@@ -147,34 +151,61 @@ class BlockingClient(_Sender):
     def send_encoded(
         self, stream: str, records: Iterable[Encoded], headers: Headers | None = None
     ) -> Iterator[list[str]]:
-        """Send what `codec(stream)` has encoded; yields the ids of each window once it is stored. Raises as `send`."""
+        """Send what `codec(stream)` has encoded; yields the ids of each window once it is stored. Raises as `send`.
+
+        The next window is taken from `records` while Redis works on the last one.
+        """
         fields, of = header_fields(headers), self.codec(stream).stream
         source = iter(records)
-        while window := _window(source):
-            yield self._carry(of, window, fields)
+        with self._borrowed() as producer:
+            window = _window(source)
+            while window:
+                batch, failure = Batch(len(window)), None
+                producer.add(of, window, fields, batch)
+                underway = self._begin(producer)
+                try:
+                    window = _window(source)
+                except Exception as error:
+                    window, failure = [], error
+                except BaseException:
+                    underway.flight.abandon()
+                    raise
+                self._finish(producer, underway)
+                yield _ids_of(batch)
+                if failure:
+                    raise failure
 
-    def _carry(self, stream: Stream, window: list[Encoded], headers: tuple[str | bytes, ...]) -> list[str]:
+    def _begin(self, producer: Producer) -> _Underway:
+        call = producer.next(_now_ms())
+        assert isinstance(call, Call), "records that were just queued can be sent at once"
+        return _Underway(call, begin(self._redis, call.calls))
+
+    def _finish(self, producer: Producer, underway: _Underway) -> None:
+        producer.took(underway.call, finish(underway.flight), _now_ms())
+        while (move := producer.next(_now_ms())) is not None:
+            if isinstance(move, Pause):
+                time.sleep(move.ms / 1000)
+            else:
+                producer.took(move, exchange(self._redis, move.calls), _now_ms())
+
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[Producer]:
+        """A producer of one's own, so that threads and nested sends don't wait for each other. One that was
+        interrupted is not used again: what is queued in it must not go out with somebody else's records."""
         if self._pid != os.getpid():
             self._renew()
-        batch = Batch(len(window))
-        with self._lock:
-            self._queue(stream, window, headers, batch)
-            try:
-                while (move := self._producer.next(_now_ms())) is not None:
-                    if isinstance(move, Pause):
-                        time.sleep(move.ms / 1000)
-                    else:
-                        self._producer.took(move, exchange(self._redis, move.calls), _now_ms())
-            except BaseException:  # KeyboardInterrupt: what was queued must not go out with the next send
-                self._producer = self._new_producer()
-                raise
-        return _ids_of(batch)
+        idle = self._idle
+        producer = idle.pop() if idle else self._new_producer()
+        try:
+            yield producer
+        finally:
+            if not producer.busy:
+                idle.append(producer)
 
     def _renew(self) -> None:
-        """Connections, numbers and a lock of this process's own: those from before a fork are the parent's."""
+        """Connections and numbers of this process's own: those from before a fork are the parent's."""
         self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._producer = self._new_producer()
+        self._idle: list[Producer] = []
         self._redis = store.client(self._reached.endpoint, client_name=f"runnelctl-{self._topology.name}-send")
 
 
@@ -185,6 +216,7 @@ class Client(_Sender):
         # Starting an embedded server or resolving a name may take seconds; the loop is not held for it.
         await asyncio.to_thread(self._open)
         self._redis = store.client_async(self._reached.endpoint, client_name=f"runnelctl-{self._topology.name}-send")
+        self._producer = self._new_producer()
         self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         return self
@@ -226,7 +258,7 @@ class Client(_Sender):
             return [entry_id for future in started for entry_id in await future]
         except errors.RunnelctlError as error:
             outcomes = await asyncio.gather(*started, return_exceptions=True)
-            _note(error, [known for outcome in outcomes for known in getattr(outcome, "ids", outcome)])
+            _note(error, [known for outcome in outcomes for known in _known(outcome)])
             raise
 
     def _start(
@@ -236,7 +268,7 @@ class Client(_Sender):
             raise errors.UsageError("this client was made before a fork: connect again in the child process")
         future: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be left to ask
-        self._queue(stream, window, headers, Batch(len(window), lambda batch: _tell(future, batch)))
+        self._producer.add(stream, window, headers, Batch(len(window), lambda batch: _tell(future, batch)))
         self._more.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._flush(), name="runnelctl-send")
@@ -267,11 +299,11 @@ def _load(file: str | Path) -> Topology:
 
 def _window(source: Iterator[Encoded]) -> list[Encoded]:
     window: list[Encoded] = []
-    size = 0
+    size, until_ms = 0, _now_ms() + WINDOW_MS
     for encoded in itertools.islice(source, WINDOW_RECORDS):
         window.append(encoded)
         size += len(encoded.data)
-        if size >= WINDOW_BYTES:
+        if size >= WINDOW_BYTES or _now_ms() >= until_ms:
             break
     return window
 
@@ -282,13 +314,13 @@ async def _windows(codec: Codec, records: Any, key: str | None) -> AsyncIterator
         while window := _window(source):
             yield window
         return
-    window, size = [], 0
+    window, size, until_ms = list[Encoded](), 0, _now_ms() + WINDOW_MS
     async for record in records:
         window.append(codec.encode(record, key))
         size += len(window[-1].data)
-        if len(window) == WINDOW_RECORDS or size >= WINDOW_BYTES:
+        if len(window) == WINDOW_RECORDS or size >= WINDOW_BYTES or _now_ms() >= until_ms:
             yield window
-            window, size = [], 0
+            window, size, until_ms = [], 0, _now_ms() + WINDOW_MS
     if window:
         yield window
 
@@ -309,6 +341,10 @@ def _tell(future: asyncio.Future[list[str]], batch: Batch) -> None:
         future.set_result(_ids_of(batch))
     except errors.RunnelctlError as error:
         future.set_exception(error)
+
+
+def _known(outcome: list[str] | BaseException) -> Sequence[str | None]:
+    return outcome if isinstance(outcome, list) else getattr(outcome, "ids", ())
 
 
 def _note(error: errors.RunnelctlError, ids: list[str | None]) -> None:

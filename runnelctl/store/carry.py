@@ -62,26 +62,62 @@ _CODES: dict[type[Exception], str] = {
 }
 
 
-def exchange(client: redis.Redis, calls: Sequence[ScriptCall]) -> list[Answer]:
-    """Send all calls at once over one connection; an answer for each, in their order. Raises no error of Redis's."""
-    pool: Any = client.connection_pool
+class Flight:
+    """Calls that were sent and not yet answered; `finish` or `abandon` it. Until then it holds a connection."""
+
+    __slots__ = ("answers", "calls", "connection", "pool")
+
+    def __init__(self, pool: Any, calls: Sequence[ScriptCall]) -> None:
+        self.pool, self.calls = pool, calls
+        self.connection: Any = None
+        self.answers: list[Answer] = []
+
+    def abandon(self) -> None:
+        """Give the connection back, closed unless every reply was read off it: the next user would take it for his."""
+        if self.connection is not None:
+            if _spoilt(self.answers):
+                self.connection.disconnect()
+            self.pool.release(self.connection)
+            self.connection = None
+
+
+def begin(client: redis.Redis, calls: Sequence[ScriptCall]) -> Flight:
+    """Send all calls at once over one connection, so that something else can be done until they are answered."""
+    flight = Flight(client.connection_pool, calls)
     try:
-        connection = pool.get_connection()
+        flight.connection = flight.pool.get_connection()
     except _AWAY as error:
-        return [_unsent(error)] * len(calls)
-    answers: list[Answer] = []
+        flight.answers = [_unsent(error)] * len(calls)
+        return flight
     try:
-        answers = _talk(connection, [call.script.by_digest(call.keys, call.args) for call in calls])
-        again = _unknown_scripts(answers)
-        texts = [calls[index].script.by_text(calls[index].keys, calls[index].args) for index in again]
-        for index, answer in zip(again, _talk(connection, texts), strict=True):
-            answers[index] = answer
-        return answers
+        _send(flight.connection, [call.script.by_digest(call.keys, call.args) for call in calls])
+    except _AWAY as error:
+        flight.answers = _rest_lost(error, len(calls))
+    except BaseException:
+        flight.abandon()
+        raise
+    return flight
+
+
+def finish(flight: Flight) -> list[Answer]:
+    """An answer for each call, in their order. Raises no error of Redis's."""
+    connection, calls = flight.connection, flight.calls
+    try:
+        if not flight.answers:
+            answers = _replies(connection, len(calls))
+            again = _unknown_scripts(answers)
+            texts = [calls[index].script.by_text(calls[index].keys, calls[index].args) for index in again]
+            for index, answer in zip(again, _talk(connection, texts), strict=True):
+                answers[index] = answer
+            flight.answers = answers
+        return flight.answers
     finally:
-        # Also after KeyboardInterrupt: a connection with an unread reply on it would answer the next question with it.
-        if _spoilt(answers):
-            connection.disconnect()
-        pool.release(connection)
+        flight.abandon()
+
+
+def exchange(client: redis.Redis, calls: Sequence[ScriptCall]) -> list[Answer]:
+    """Send all calls and wait: an answer for each, in their order. Raises no error of Redis's."""
+    return finish(begin(client, calls))
 
 
 async def exchange_async(client: redis.asyncio.Redis, calls: Sequence[ScriptCall]) -> list[Answer]:
@@ -105,18 +141,30 @@ async def exchange_async(client: redis.asyncio.Redis, calls: Sequence[ScriptCall
         await pool.release(connection)
 
 
+def _send(connection: Any, commands: list[tuple[Word, ...]]) -> None:
+    connection.send_packed_command(connection.pack_commands(commands))
+
+
 def _talk(connection: Any, commands: list[tuple[Word, ...]]) -> list[Answer]:
+    if not commands:
+        return []
+    try:
+        _send(connection, commands)
+    except _AWAY as error:
+        return _rest_lost(error, len(commands))
+    return _replies(connection, len(commands))
+
+
+def _replies(connection: Any, count: int) -> list[Answer]:
     answers: list[Answer] = []
     try:
-        if commands:
-            connection.send_packed_command(connection.pack_commands(commands))
-        while len(answers) < len(commands):
+        while len(answers) < count:
             try:
                 answers.append(connection.read_response())
             except exceptions.ResponseError as error:
                 answers.append(Failed(_code(error), error))
     except _AWAY as error:
-        answers += _rest_lost(error, len(commands) - len(answers))
+        answers += _rest_lost(error, count - len(answers))
     return answers
 
 

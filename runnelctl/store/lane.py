@@ -8,6 +8,7 @@ from collections.abc import Callable
 from runnelctl import errors
 from runnelctl.core import keys
 from runnelctl.core.model import Stream
+from runnelctl.records import Encoded
 from runnelctl.store.scripts import Word
 
 CHUNK_ENTRIES = 500
@@ -30,19 +31,24 @@ class Batch:
         self.error: errors.RunnelctlError | None = None
         self.on_done = on_done
 
-    def settle(self, index: int, outcome: str | errors.RunnelctlError) -> None:
-        """Note what came of one record. An unknown fate outweighs a refusal: the caller must hear of it."""
-        if isinstance(outcome, str):
-            self.ids[index] = outcome
-        elif self.error is None or isinstance(outcome, errors.SendOutcomeUnknown):
-            self.error = outcome
+    def store(self, index: int, entry_id: str) -> None:
+        """Note the id of a record that is stored."""
+        self.ids[index] = entry_id
+        self.left -= 1
+        if not self.left and self.on_done:
+            self.on_done(self)
+
+    def refuse(self, index: int, error: errors.RunnelctlError) -> None:
+        """Note why a record is not known to be stored. An unknown fate outweighs a refusal: the caller must hear it."""
+        if self.error is None or isinstance(error, errors.SendOutcomeUnknown):
+            self.error = error
         self.left -= 1
         if not self.left and self.on_done:
             self.on_done(self)
 
 
-#: fields of the entry, bytes, the batch it belongs to and its place there. A tuple: one per record, on the hot path.
-Entry = tuple[tuple[Word, ...], int, Batch, int]
+#: A record, its headers as fields, the batch it belongs to and its place there. A tuple, as there is one per record.
+Entry = tuple[Encoded, tuple[str | bytes, ...], Batch, int]
 
 
 class Chunk:
@@ -50,13 +56,29 @@ class Chunk:
 
     __slots__ = ("args", "attempts", "deadline_ms", "doubtful", "entries", "first", "not_before_ms", "size")
 
-    def __init__(self, first: int, capacity: int, entries: list[Entry], size: int, deadline_ms: float) -> None:
-        self.first, self.entries, self.size, self.deadline_ms = first, entries, size, deadline_ms
-        self.attempts, self.doubtful, self.not_before_ms = 0, False, 0.0
-        self.args: list[Word] = [first, capacity, REMEMBER_MS, len(entries)]
-        for fields, *_ in entries:
-            self.args.append(len(fields))
-            self.args.extend(fields)
+    def __init__(self, first: int, capacity: int, deadline_ms: float) -> None:
+        self.first, self.deadline_ms = first, deadline_ms
+        self.entries: list[Entry] = []
+        self.args: list[Word] = [first, capacity, REMEMBER_MS, 0]
+        self.size, self.attempts, self.doubtful, self.not_before_ms = 0, 0, False, 0.0
+
+    def fill(self, queue: deque[Entry], most: int) -> None:
+        """Take entries off the queue: at most so many, and no more bytes than a script call should hold up the server."""
+        entries, args, size = self.entries, self.args, 0
+        while queue and len(entries) < most:
+            encoded, headers, _, _ = entry = queue[0]
+            data, key = encoded.data, encoded.key
+            size += len(data) + len(key)
+            if size > CHUNK_BYTES and entries:
+                break
+            entries.append(entry)
+            queue.popleft()
+            if headers:
+                args += (data, key, len(headers), *headers)
+            else:
+                args += (data, key, b"0")
+        args[3] = len(entries)
+        self.size = size
 
 
 class Lane:
@@ -80,15 +102,9 @@ class Lane:
 
     def cut(self, deadline_ms: float) -> Chunk:
         """Take the next chunk off the queue and number its entries. Never more than the partition could ever hold."""
-        most = min(CHUNK_ENTRIES, max(self.stream.capacity, 1))
-        queue, size = self.queue, 0
-        entries: list[Entry] = []
-        while queue and len(entries) < most and (not entries or size + queue[0][1] <= CHUNK_BYTES):
-            entry = queue.popleft()
-            entries.append(entry)
-            size += entry[1]
-        self.chunk = Chunk(self.next, self.stream.capacity, entries, size, deadline_ms)
-        self.next += len(entries)
+        self.chunk = Chunk(self.next, self.stream.capacity, deadline_ms)
+        self.chunk.fill(self.queue, min(CHUNK_ENTRIES, max(self.stream.capacity, 1)))
+        self.next += len(self.chunk.entries)
         return self.chunk
 
     def drop(self, error: errors.RunnelctlError, behind: errors.RunnelctlError) -> None:
@@ -100,6 +116,6 @@ class Lane:
             # Nothing of it is stored, or the lane gets another name: either way these numbers are free again.
             self.next = chunk.first
         for _, _, batch, index in chunk.entries if chunk else ():
-            batch.settle(index, error)
+            batch.refuse(index, error)
         for _, _, batch, index in queue:
-            batch.settle(index, behind)
+            batch.refuse(index, behind)

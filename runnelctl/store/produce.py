@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ from runnelctl.records import Encoded
 from runnelctl.store import refusal
 from runnelctl.store.carry import Answer, Lost, ScriptCall, Unsent
 from runnelctl.store.lane import Batch, Chunk, Lane
-from runnelctl.store.scripts import Word, script
+from runnelctl.store.scripts import script
 
 #: Of all chunks that travel together; a single entry may be larger.
 CALL_BYTES = 8 * 1024 * 1024
@@ -70,20 +70,22 @@ class Producer:
         self._deadline_ms, self._wait_ms = deadline_ms, wait_ms
         self._jitter, self._new_id = jitter, new_id
         self._id = new_id()
-        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._lanes: dict[str, list[Lane]] = {}
         self._busy: dict[Lane, None] = {}  # lanes with a queue or a chunk, longest waiting first
         self._script = script("produce")
 
-    def add(self, stream: Stream, encoded: Encoded, headers: tuple[Word, ...], batch: Batch, index: int) -> None:
-        """Queue one checked record behind the others of its partition."""
-        lane = self._lanes.get((stream.name, encoded.partition))
-        if lane is None:
-            lane = Lane(self._topology, stream, encoded.partition, self._id)
-            self._lanes[stream.name, encoded.partition] = lane
-        data, key = encoded.data, encoded.key
-        fields = ("data", data, "key", key, *headers) if key else ("data", data, *headers)
-        lane.queue.append((fields, len(data) + len(key) + 32, batch, index))
-        self._busy[lane] = None
+    def add(self, stream: Stream, window: Sequence[Encoded], headers: tuple[str | bytes, ...], batch: Batch) -> None:
+        """Queue checked records, each behind the others of its partition. The batch's places are the window's."""
+        lanes, busy = self._lanes_of(stream), self._busy
+        for index, encoded in enumerate(window):
+            lane = lanes[encoded.partition]
+            lane.queue.append((encoded, headers, batch, index))
+            busy[lane] = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is queued or under way."""
+        return bool(self._busy)
 
     def next(self, now_ms: float) -> Call | Pause | None:
         """What to do now; None when everything is settled."""
@@ -114,6 +116,13 @@ class Producer:
             lane.drop(error, error)
         self._busy.clear()
 
+    def _lanes_of(self, stream: Stream) -> list[Lane]:
+        lanes = self._lanes.get(stream.name)
+        if lanes is None:
+            lanes = [Lane(self._topology, stream, partition, self._id) for partition in range(stream.partitions)]
+            self._lanes[stream.name] = lanes
+        return lanes
+
     def _take(self, lane: Lane, chunk: Chunk, answer: Answer, now_ms: float) -> None:
         chunk.attempts += 1
         if isinstance(answer, list):
@@ -131,7 +140,7 @@ class Producer:
             lane.chunk = None
             ids = [*_ids(_text(reply[1]), int(reply[2])), *_ids(_text(reply[3]), int(reply[4]))]
             for (_, _, batch, index), entry_id in zip(chunk.entries, ids, strict=True):
-                batch.settle(index, entry_id)
+                batch.store(index, entry_id)
         elif status == "CAPACITY":
             # The wait counts from the first attempt, which is `deadline_ms` before the deadline.
             if not self._again(chunk, now_ms, chunk.deadline_ms - self._deadline_ms + self._wait_ms):
