@@ -38,6 +38,11 @@ def members(topology: str) -> str:
     return f"{{{topology}}}:members"
 
 
+def scratch(topology: str) -> str:
+    """A key that is written and deleted at once, to see whether the server takes writes."""
+    return f"{{{topology}}}:scratch"
+
+
 def hosts(topology: str) -> str:
     """Hash: member -> what it last reported of itself, for `status`."""
     return f"{{{topology}}}:hosts"

@@ -1,0 +1,61 @@
+"""Redis clients with the settings that keep a send from happening twice, and redis-py's exceptions as one sentence."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as RetryAsync
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from runnelctl.store.endpoint import Endpoint
+from runnelctl.store.reach import Reached, reach
+from runnelctl.store.translation import translate, translated
+
+__all__ = ["Reached", "client", "client_async", "reach", "translate", "translated"]
+
+
+def client(endpoint: Endpoint, *, timeout_ms: int = 5_000, client_name: str = "runnelctl") -> redis.Redis:
+    """A blocking client for `endpoint`. It connects on its first command and never sends a command twice.
+
+    `timeout_ms` bounds connecting and every single reply: a `BLOCK` must be shorter. Close it after use.
+    """
+    return redis.Redis(retry=Retry(NoBackoff(), 0), **_settings(endpoint, timeout_ms, client_name))
+
+
+def client_async(endpoint: Endpoint, *, timeout_ms: int = 5_000, client_name: str = "runnelctl") -> redis.asyncio.Redis:
+    """Like `client`, for asyncio; end it with `await client.aclose()`. Never cancel a command in flight: the reply
+    would be taken for the next command's."""
+    return redis.asyncio.Redis(retry=RetryAsync(NoBackoff(), 0), **_settings(endpoint, timeout_ms, client_name))
+
+
+def _settings(endpoint: Endpoint, timeout_ms: int, client_name: str) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "db": endpoint.db,
+        "username": endpoint.username,
+        "password": endpoint.password,
+        "socket_timeout": timeout_ms / 1000,
+        "socket_connect_timeout": timeout_ms / 1000,
+        "decode_responses": False,
+        # RESP3 changes the shape of replies between redis-py versions, and gives nothing that is needed here.
+        "protocol": 2,
+        # Redis refuses a name with blanks or control characters.
+        "client_name": re.sub(r"[^!-~]", "-", client_name),
+    }
+    if endpoint.scheme == "unix":
+        return settings | {"unix_socket_path": endpoint.path}
+    settings |= {"host": endpoint.host, "port": endpoint.port, "socket_keepalive": True}
+    tls = endpoint.tls
+    if tls is not None:
+        settings |= {
+            "ssl": True,
+            "ssl_cert_reqs": tls.cert_reqs,
+            "ssl_check_hostname": tls.check_hostname,
+            "ssl_ca_certs": tls.ca_certs,
+            "ssl_certfile": tls.certfile,
+            "ssl_keyfile": tls.keyfile,
+        }
+    return settings

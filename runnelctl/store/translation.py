@@ -1,0 +1,147 @@
+"""What redis-py and the operating system raise, as one sentence that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import hiredis
+import redis.exceptions as raised
+
+from runnelctl.errors import RedisUnfit, RedisUnreachable, RunnelctlError
+from runnelctl.store.endpoint import Endpoint
+
+#: the first word of an error reply -> what it means. redis-py takes some of these words off and gives a class instead.
+_REPLIES: dict[str, tuple[type[RunnelctlError], str]] = {
+    "NOAUTH": (RedisUnreachable, "needs a password; write it into the URL, as redis://user:password@host"),
+    "WRONGPASS": (RedisUnreachable, "refuses the user name or password"),
+    "DENIED": (RedisUnreachable, "is in protected mode: it has no password and answers its own machine only; set one"),
+    "LOADING": (RedisUnreachable, "is still loading its data; try again when it is done"),
+    "MASTERDOWN": (RedisUnreachable, "is a replica that has lost its primary; name the primary"),
+    "CLUSTERDOWN": (RedisUnreachable, "belongs to a cluster that is down"),
+    "BUSY": (RedisUnreachable, "is busy running somebody's script; SCRIPT KILL ends it"),
+    "READONLY": (RedisUnfit, "is a read-only replica; name the primary"),
+    "OOM": (RedisUnfit, "is full: used memory is above maxmemory; raise it or remove data"),
+    "NOREPLICAS": (RedisUnfit, "takes no writes: fewer replicas are in touch than min-replicas-to-write asks for"),
+    "NOPERM": (RedisUnfit, "does not let this user do what is needed"),
+    "MOVED": (RedisUnfit, "runs in cluster mode, which is not supported by this version"),
+    "CROSSSLOT": (RedisUnfit, "runs in cluster mode, which is not supported by this version"),
+}
+_CLASSES: tuple[tuple[type[Exception], str], ...] = (
+    (raised.BusyLoadingError, "LOADING"),
+    (raised.MasterDownError, "MASTERDOWN"),
+    (raised.ClusterDownError, "CLUSTERDOWN"),
+    (raised.ReadOnlyError, "READONLY"),
+    (raised.OutOfMemoryError, "OOM"),
+    (raised.NoPermissionError, "NOPERM"),
+    (raised.MovedError, "MOVED"),
+    (raised.ClusterCrossSlotError, "CROSSSLOT"),
+)
+_UNREACHABLE = {
+    errno.ECONNREFUSED: "refuses the connection; is the server running there?",
+    errno.EHOSTUNREACH: "cannot be reached: no route to that host",
+    errno.ENETUNREACH: "cannot be reached: no route to that network",
+    errno.ETIMEDOUT: "does not answer in time",
+    errno.EACCES: "cannot be opened: this user has no permission for the socket",
+    errno.EPERM: "cannot be reached: a firewall or sandbox forbids it",
+    errno.EMFILE: "cannot be reached: this process has too many files open (ulimit -n)",
+}
+
+
+@contextmanager
+def translated(endpoint: Endpoint) -> Iterator[None]:
+    """Raises what redis-py raises inside as RedisUnreachable or RedisUnfit. Also good around `await`."""
+    try:
+        yield
+    except (raised.RedisError, hiredis.HiredisError, EOFError) as error:
+        raise translate(error, endpoint) from error
+    except BrokenPipeError:
+        raise  # of stdout; redis-py wraps its own
+    except OSError as error:
+        # One that names a file is about that file and not about a connection.
+        if error.filename is not None:
+            raise
+        raise translate(error, endpoint) from error
+
+
+def translate(error: BaseException, endpoint: Endpoint) -> RunnelctlError:
+    """`error`, from redis-py, hiredis or a socket, as the error to end with. One of ours is given back as it is."""
+    if isinstance(error, RunnelctlError):
+        return error
+    at = f"Redis at {endpoint.shown}"
+    if isinstance(error, (raised.InvalidResponse, hiredis.ProtocolError)):
+        return RedisUnreachable(f"what answers at {endpoint.shown} is not Redis; check host and port")
+    reply = _reply(error)
+    if reply is not None:
+        kind, meaning = reply
+        return kind(f"{at} {meaning}")
+    cause = _os_error(error)
+    if cause is not None:
+        return RedisUnreachable(_connection(cause, endpoint))
+    if isinstance(error, (raised.TimeoutError, TimeoutError)):
+        return RedisUnreachable(f"{at} does not answer in time")
+    if isinstance(error, (raised.ConnectionError, EOFError)):
+        text = str(error).strip().rstrip(".")
+        hint = "; if it expects TLS, write rediss://" if "closed" in text.lower() and endpoint.scheme == "redis" else ""
+        return RedisUnreachable(f"{at} cannot be reached: {text or 'the connection was closed'}{hint}")
+    return RedisUnfit(f"{at} refuses a command: {error}")
+
+
+def _reply(error: BaseException) -> tuple[type[RunnelctlError], str] | None:
+    """What an error reply means, or None if `error` is not one that is known."""
+    for kind, word in _CLASSES:
+        if isinstance(error, kind):
+            detail = f": {error}" if word == "NOPERM" else ""
+            return _REPLIES[word][0], _REPLIES[word][1] + detail
+    text = str(error)
+    if isinstance(error, raised.AuthenticationError):
+        return _authentication(text)
+    if not isinstance(error, (raised.ResponseError, raised.ConnectionError, hiredis.ReplyError)):
+        return None
+    if "max number of clients reached" in text:
+        return RedisUnreachable, "has no room for another client (maxclients)"
+    word = text.partition(" ")[0].lstrip("-")
+    if word == "MISCONF":
+        return RedisUnfit, f"takes no writes because it cannot save; its disk may be full. It says: {text}"
+    return _REPLIES.get(word)
+
+
+def _authentication(text: str) -> tuple[type[RunnelctlError], str]:
+    if "without any password" in text or "no password is set" in text:
+        return RedisUnreachable, "has no password set, but the URL names one; leave it out"
+    if "required" in text.lower():
+        return _REPLIES["NOAUTH"]
+    return _REPLIES["WRONGPASS"]
+
+
+def _os_error(error: BaseException) -> OSError | None:
+    """The error of the operating system behind `error`: redis-py hides it in the chain of causes."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _connection(error: OSError, endpoint: Endpoint) -> str:
+    at = f"Redis at {endpoint.shown}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = error.verify_message or error.reason
+        return f"the certificate of {at} is not trusted: {reason}; name its authority with ?ssl_ca_certs=FILE"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS with {at}: {error.reason or error}; a server without TLS is named redis://"
+    if isinstance(error, socket.gaierror):
+        return f"the host name {endpoint.host!r} of {endpoint.shown} cannot be found"
+    if error.errno == errno.ENOENT:
+        if endpoint.tls is not None:
+            return f"a certificate or key file named in {endpoint.shown} does not exist"
+        return f"there is no socket {endpoint.path}; is Redis running, with `unixsocket {endpoint.path}`?"
+    if isinstance(error, TimeoutError):
+        return f"{at} does not answer in time"
+    if error.errno in _UNREACHABLE:
+        return f"{at} {_UNREACHABLE[error.errno]}"
+    return f"{at} cannot be reached: {error.strerror or error}"
