@@ -1,0 +1,53 @@
+"""`runnelctl check`: every mistake in a topology file, its schemas and its handlers, at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+from runnelctl import errors, topology
+from runnelctl.cli import handler_trial, options
+
+
+@click.command()
+@options.topology_argument
+@options.json_option
+def command(file: Path, as_json: bool) -> int:
+    """Find every mistake in a topology file: exits 2 if there is any.
+
+    Handlers are imported too, in a process of their own.
+    """
+    examined = topology.examine(file)
+    problems = sorted([*examined.problems, *_handler_problems(examined)])
+    if as_json:
+        found = {"ok": not problems, "problems": _plain(problems), "warnings": _plain(examined.warnings)}
+        click.echo(json.dumps(found, indent=2))
+    else:
+        for warning in examined.warnings:
+            click.echo(f"{warning.file}:{warning.line}:{warning.column}: warning: {warning.message}", err=True)
+        for problem in problems:
+            click.echo(str(problem), err=True)
+        if not problems and examined.topology is not None:
+            streams, processors = len(examined.topology.streams), len(examined.topology.processors)
+            click.echo(f"{file}: ok: {_count(streams, 'stream')}, {_count(processors, 'processor')}")
+    return errors.EXIT_USAGE if problems else errors.EXIT_OK
+
+
+def _handler_problems(examined: topology.Examined) -> list[errors.Problem]:
+    verdicts = handler_trial.verdicts([each.handler for each in examined.handlers], examined.pythonpath)
+    return [
+        errors.Problem(each.place.file, each.place.line, each.place.column, f"handler {each.handler}: {message}")
+        for each in examined.handlers
+        if (message := verdicts[each.handler]) is not None
+    ]
+
+
+def _plain(problems: list[errors.Problem]) -> list[dict[str, str | int]]:
+    return [dataclasses.asdict(problem) for problem in problems]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,242 @@
+"""From a checked tree to a Topology. The only place where defaults are filled in, and where names must fit together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping as Dict
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runnelctl.core import model
+from runnelctl.topology import redis_url, schemas
+from runnelctl.topology.nodes import Findings, Mapping, Node, Place, Scalar, Sequence, beside
+from runnelctl.topology.section import Section
+from runnelctl.topology.wording import did_you_mean
+
+_RETRY, _BATCH, _COMMIT = model.Retry(), model.Batch(), model.CommitBounds()
+_LONGEST_NAME = 64
+_SHORT_TTL_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerPlace:
+    """Where the file names a handler, so that `check` can say what is wrong with it."""
+
+    processor: str
+    handler: str
+    batch: bool
+    place: Place
+
+
+def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topology, list[HandlerPlace]]:
+    """The Topology of a tree that passed the shape check; worth something only if `findings` holds no problem."""
+    section = Section(findings, root)
+    streams = {name: _stream(name, Section(findings, node), findings) for name, node in _named(section, "streams")}
+    if not streams and section.node("streams") is None and not _is_wrong(root, "streams"):
+        findings.problem(root.place, "no stream is declared: streams is missing")
+    nodes = [(name, Section(findings, node, section.node("defaults"))) for name, node in _named(section, "processors")]
+    streams |= _dead_letter_streams(nodes, streams)
+    processors = {name: _processor(name, node, streams, findings) for name, node in nodes}
+    built = model.Topology(
+        name=section.text("name") or "",
+        file=beside(file, Path(file).name),
+        redis=_redis(section, findings),
+        streams=streams,
+        processors=processors,
+        pythonpath=_pythonpath(section, findings),
+        lease_ttl_ms=_lease_ttl_ms(section.section("lease"), findings),
+        drain_ms=section.duration_ms("drain", 30_000),
+    )
+    return built, [found for name, node in nodes if (found := _handler_place(name, node)) is not None]
+
+
+def _named(section: Section, key: str) -> list[tuple[str, Node]]:
+    node = section.node(key)
+    return list(node.entries.items()) if isinstance(node, Mapping) else []
+
+
+def _is_wrong(root: Mapping, key: str) -> bool:
+    return key in root.entries and root.entries[key].wrong
+
+
+def _redis(section: Section, findings: Findings) -> str:
+    scalar = section.scalar("redis")
+    if scalar is None:
+        return redis_url.EMBEDDED
+    mistake = redis_url.mistake(scalar.text)
+    if mistake:
+        findings.wrong(scalar, mistake)
+    return scalar.text
+
+
+def _pythonpath(section: Section, findings: Findings) -> tuple[str, ...]:
+    node = section.node("pythonpath")
+    entries = []
+    for item in node.items if isinstance(node, Sequence) else ():
+        if isinstance(item, Scalar) and not item.wrong:
+            entries.append(beside(item.place.file, item.text))
+            if not _exists(entries[-1]):
+                findings.warning(item.place, f"pythonpath: there is no {entries[-1]}")
+    return tuple(entries)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _lease_ttl_ms(section: Section, findings: Findings) -> int:
+    ttl_ms = section.duration_ms("ttl", 6_000)
+    scalar = section.scalar("ttl")
+    if scalar is not None and ttl_ms < _SHORT_TTL_MS:
+        findings.warning(
+            scalar.place, f"a ttl of {scalar.text} takes partitions from hosts that are only busy; 6s is usual"
+        )
+    return ttl_ms
+
+
+def _stream(name: str, section: Section, findings: Findings) -> model.Stream:
+    node = section.node("schema")
+    schema, source = schemas.read(node, findings) if node is not None else (None, None)
+    validate = section.scalar("validate")
+    if validate is not None and validate.text != "never" and not section.has("schema"):
+        findings.warning(
+            validate.place, f"validate: {validate.text} has nothing to check: stream {name!r} has no schema"
+        )
+    return model.Stream(
+        name=name,
+        partitions=section.integer("partitions") or 1,
+        key=section.text("key"),
+        schema=schema,
+        schema_source=source,
+        partitioner=section.choice("partitioner", model.Partitioner, model.Partitioner.CRC32),
+        capacity=section.integer("capacity") or 5_000_000,
+        validate=section.choice("validate", model.Validate, model.Validate.SEND),
+    )
+
+
+def _dead_letter_streams(
+    nodes: list[tuple[str, Section]], declared: Dict[str, model.Stream]
+) -> dict[str, model.Stream]:
+    """The streams that `dead_letter: true` adds: as many partitions as the stream, no key, nothing validated. One may
+    be read by a processor that dead-letters in turn, hence the rounds."""
+    added: dict[str, model.Stream] = {}
+    for _ in nodes:
+        before = len(added)
+        for _, section in nodes:
+            stream = section.text("stream") or ""
+            source = declared.get(stream) or added.get(stream)
+            name = f"{stream}.dead"
+            if source and _wants_own_dead_letter(section) and name not in declared and len(name) <= _LONGEST_NAME:
+                added[name] = model.Stream(name=name, partitions=source.partitions, validate=model.Validate.NEVER)
+        if len(added) == before:
+            break
+    return added
+
+
+def _wants_own_dead_letter(section: Section) -> bool:
+    scalar = section.scalar("dead_letter")
+    return scalar is not None and _is_flag(scalar) and scalar.text.lower() == "true"
+
+
+def _is_flag(scalar: Scalar) -> bool:
+    return isinstance(scalar.value, bool)
+
+
+def _processor(name: str, section: Section, streams: dict[str, model.Stream], findings: Findings) -> model.Processor:
+    stream = section.scalar("stream")
+    if stream is not None and stream.text not in streams:
+        near = did_you_mean(stream.text, streams) or _declared(streams)
+        findings.wrong(stream, f"stream {stream.text!r} is not declared{near}")
+    batch = section.section("batch")
+    return model.Processor(
+        name=name,
+        stream=stream.text if stream is not None else "",
+        handler=section.text("handler") or "",
+        processes=_processes(section, streams, findings),
+        policy=section.choice("policy", model.Policy, model.Policy.HALT),
+        retry=_retry(section.section("retry"), findings),
+        timeout_ms=section.duration_ms("timeout", 30_000),
+        batch=_batch(batch) if section.has("batch") else None,
+        commit=_commit(section.section("commit")),
+        dead_letter=_dead_letter(section, streams, findings),
+        start=section.choice("start", model.Start, model.Start.EARLIEST),
+        max_memory_bytes=section.size_bytes("max_memory"),
+        max_events=section.integer("max_events"),
+    )
+
+
+def _declared(streams: Dict[str, model.Stream]) -> str:
+    return f" (declared: {', '.join(list(streams)[:10])})" if streams else " (no stream is)"
+
+
+def _processes(section: Section, streams: Dict[str, model.Stream], findings: Findings) -> int:
+    """As asked for, else as many as there are cores; a slice without a partition would do nothing, so never more."""
+    stream = streams.get(section.text("stream") or "")
+    asked = section.integer("processes")
+    if stream is None:
+        return asked or 1
+    scalar = section.scalar("processes")
+    own = bool(section.mappings) and "processes" in section.mappings[0].entries
+    if asked and asked > stream.partitions and own and scalar is not None:
+        message = (
+            f"{asked} processes, but {stream.name!r} has {stream.partitions} partition(s): no more are started"
+        )
+        findings.warning(scalar.place, message)
+    return min(asked or os.cpu_count() or 1, stream.partitions)
+
+
+def _retry(section: Section, findings: Findings) -> model.Retry:
+    backoff_ms = section.duration_ms("backoff", _RETRY.backoff_ms)
+    longest = section.scalar("max_backoff")
+    max_backoff_ms = section.duration_ms("max_backoff", max(_RETRY.max_backoff_ms, backoff_ms))
+    if longest is not None and max_backoff_ms < backoff_ms:
+        findings.wrong(
+            longest, f"max_backoff ({longest.text}) is shorter than backoff ({section.text('backoff') or '100ms'})"
+        )
+    return model.Retry(
+        attempts=section.integer("attempts") or _RETRY.attempts, backoff_ms=backoff_ms, max_backoff_ms=max_backoff_ms
+    )
+
+
+def _batch(section: Section) -> model.Batch:
+    return replace(
+        _BATCH, size=section.integer("size") or _BATCH.size, within_ms=section.duration_ms("within", _BATCH.within_ms)
+    )
+
+
+def _commit(section: Section) -> model.CommitBounds:
+    return replace(
+        _COMMIT,
+        every_ms=section.duration_ms("every", _COMMIT.every_ms),
+        events=section.integer("events") or _COMMIT.events,
+    )
+
+
+def _dead_letter(section: Section, streams: Dict[str, model.Stream], findings: Findings) -> str | None:
+    scalar = section.scalar("dead_letter")
+    if scalar is None or (_is_flag(scalar) and not _wants_own_dead_letter(section)):
+        return None
+    stream = section.text("stream") or ""
+    name = f"{stream}.dead" if _is_flag(scalar) else scalar.text
+    if name == stream:
+        findings.wrong(
+            scalar, f"dead_letter is {name!r}, the stream that it reads: its events would come round for ever"
+        )
+    elif _is_flag(scalar) and len(name) > _LONGEST_NAME:
+        findings.wrong(
+            scalar, f"dead_letter: {name!r} is over {_LONGEST_NAME} characters; declare a stream and name it here"
+        )
+    elif name not in streams and not _is_flag(scalar):
+        near = did_you_mean(name, streams) or _declared(streams)
+        findings.wrong(scalar, f"dead_letter stream {name!r} is not declared{near}")
+    return name
+
+
+def _handler_place(name: str, section: Section) -> HandlerPlace | None:
+    scalar = section.scalar("handler")
+    if scalar is None:
+        return None
+    return HandlerPlace(name, scalar.text, section.has("batch"), scalar.place)

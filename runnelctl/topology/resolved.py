@@ -1,0 +1,92 @@
+"""A Topology written out as a topology file again: every default filled in, secrets hidden, `load` reads it back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from runnelctl.core import model
+from runnelctl.topology import redis_url
+from runnelctl.topology.nodes import plain_value
+from runnelctl.topology.units import duration_text, size_text
+
+
+def document(topology: model.Topology) -> dict[str, Any]:
+    """The topology as the plain document that `runnelctl config` prints; passwords are ***."""
+    document = {
+        "name": topology.name,
+        "redis": redis_url.redacted(topology.redis),
+        "pythonpath": list(topology.pythonpath),
+        "streams": {name: _stream(stream) for name, stream in topology.streams.items()},
+        "processors": {name: _processor(processor) for name, processor in topology.processors.items()},
+        "lease": {"ttl": duration_text(topology.lease_ttl_ms)},
+        "drain": duration_text(topology.drain_ms),
+    }
+    return {key: value for key, value in document.items() if value not in ({}, [])}
+
+
+def _stream(stream: model.Stream) -> dict[str, Any]:
+    written = {
+        "partitions": stream.partitions,
+        "key": stream.key,
+        "schema": stream.schema if stream.schema_source is None else stream.schema_source,
+        "partitioner": stream.partitioner.value,
+        "capacity": stream.capacity,
+        "validate": stream.validate.value,
+    }
+    return {key: value for key, value in written.items() if value is not None}
+
+
+def _processor(processor: model.Processor) -> dict[str, Any]:
+    retry, batch, commit = processor.retry, processor.batch, processor.commit
+    written = {
+        "stream": processor.stream,
+        "handler": processor.handler,
+        "processes": processor.processes,
+        "policy": processor.policy.value,
+        "retry": {
+            "attempts": retry.attempts,
+            "backoff": duration_text(retry.backoff_ms),
+            "max_backoff": duration_text(retry.max_backoff_ms),
+        },
+        "timeout": duration_text(processor.timeout_ms),
+        "batch": batch and {"size": batch.size, "within": duration_text(batch.within_ms)},
+        "commit": {"every": duration_text(commit.every_ms), "events": commit.events},
+        "dead_letter": processor.dead_letter,
+        "start": processor.start.value,
+        "max_memory": processor.max_memory_bytes and size_text(processor.max_memory_bytes),
+        "max_events": processor.max_events,
+    }
+    return {key: value for key, value in written.items() if value is not None}
+
+
+def text(topology: model.Topology) -> str:
+    """The document as YAML that `load` reads back, so with the dollars in values doubled."""
+    written: str = yaml.dump(_escaped(document(topology)), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return written
+
+
+class _Dumper(yaml.SafeDumper):
+    """Without aliases, and with quotes around text that `load` would otherwise take for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_text(dumper: _Dumper, data: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", data, None if isinstance(plain_value(data), str) else "'")
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def _escaped(value: Any) -> Any:
+    """Dollars doubled in every text, except inside inline schemas, where `load` replaces nothing."""
+    if isinstance(value, dict):
+        return {
+            key: item if key == "schema" and isinstance(item, dict) else _escaped(item) for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    return value.replace("$", "$$") if isinstance(value, str) else value
