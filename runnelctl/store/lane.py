@@ -63,7 +63,7 @@ class Chunk:
         self.size, self.attempts, self.doubtful, self.not_before_ms = 0, 0, False, 0.0
 
     def fill(self, queue: deque[Entry], most: int) -> None:
-        """Take entries off the queue: at most so many, and no more bytes than a script call should hold up the server."""
+        """Take entries off the queue: at most so many, and no more bytes than one call of a script should carry."""
         entries, args, size = self.entries, self.args, 0
         while queue and len(entries) < most:
             encoded, headers, _, _ = entry = queue[0]
