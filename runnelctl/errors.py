@@ -5,6 +5,7 @@ Expected outcomes (a fenced commit, a busy lease, a refused record in a bulk sen
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 EXIT_OK = 0
@@ -20,6 +21,8 @@ class RunnelctlError(Exception):
     """Something went wrong that the user can read about in one sentence."""
 
     exit_code = EXIT_ERROR
+    #: On an error of a send: the ids of the call's records as far as they went, None for one that is not known stored.
+    ids: Sequence[str | None] = ()
 
 
 class UsageError(RunnelctlError):
@@ -78,6 +81,7 @@ class CapacityError(RunnelctlError):
 
 
 class SendOutcomeUnknown(RunnelctlError):
-    """Redis stayed away until the send's deadline; the record may or may not be stored. Sending it again is the caller's decision."""
+    """Redis stayed away until the send's deadline; the record may or may not be stored. Sending it again is the
+    caller's decision."""
 
     exit_code = EXIT_REDIS

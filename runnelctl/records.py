@@ -57,7 +57,7 @@ class Codec:
         was: NaN, non-string keys, lone surrogates, too deep, too large, no key, against the schema (`validate: send`).
         """
         if isinstance(record, bytes | bytearray | memoryview):
-            raise RecordError("a record is a value, not bytes: decode it first, or send it with `runnelctl send --file`")
+            raise RecordError("a record is a value, not bytes: decode it first")
         try:
             data = _encode(record)
         except RecursionError:
@@ -83,7 +83,7 @@ class Codec:
         return self._place(data, value, key, self._checks_on_send and not validated)
 
     def decode(self, data: bytes) -> Any:
-        """The value of an entry's `data`. Raises RecordError unless it is UTF-8 JSON below the limits of size and depth.
+        """The value of an entry's `data`. Raises RecordError unless it is UTF-8 JSON, not too large or deep.
 
         Of a name that occurs twice in an object the last one counts. Integers may have up to 4,300 digits.
         """
@@ -229,7 +229,7 @@ def _malformed(data: bytes, error: Exception) -> str:
 
 
 def _refuse_changed(record: Any, value: Any) -> None:
-    """Find what JSON can't carry: the encoder turns NaN into null and the number 1 as a name into "1" without a word."""
+    """Find what JSON can't carry: the encoder silently turns NaN into null and the number 1 as a name into "1"."""
     plain = msgspec.to_builtins(record)
     if plain == value:
         return
@@ -250,7 +250,7 @@ def _refuse_changed(record: Any, value: Any) -> None:
 
 
 def _missing_key(path: tuple[str, ...], value: Any) -> str:
-    name, node, walked = ".".join(path), value, []
+    name, node, walked = ".".join(path), value, list[str]()
     for part in path:
         if not isinstance(node, dict) or part not in node:
             break

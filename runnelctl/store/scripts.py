@@ -51,14 +51,19 @@ def is_noscript(error: object) -> bool:
 def run(client: redis.Redis, called: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
     """Run a script on a blocking client and return its raw reply. Raises what the client raises."""
     try:
-        return client.execute_command(*called.by_digest(keys, args))
+        return _any(client).execute_command(*called.by_digest(keys, args))
     except redis.exceptions.NoScriptError:
-        return client.execute_command(*called.by_text(keys, args))
+        return _any(client).execute_command(*called.by_text(keys, args))
 
 
 async def run_async(client: redis.asyncio.Redis, called: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
     """As `run`, on an asyncio client."""
     try:
-        return await client.execute_command(*called.by_digest(keys, args))
+        return await _any(client).execute_command(*called.by_digest(keys, args))
     except redis.exceptions.NoScriptError:
-        return await client.execute_command(*called.by_text(keys, args))
+        return await _any(client).execute_command(*called.by_text(keys, args))
+
+
+def _any(client: Any) -> Any:
+    """redis-py leaves execute_command without types."""
+    return client

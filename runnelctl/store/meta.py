@@ -1,0 +1,70 @@
+"""What senders and hosts must agree on before they touch a stream, kept in Redis: partition count and partitioner.
+
+A sender that counts 16 partitions where a host counts 8 would spread one key's events over two of them, and nobody
+would notice that their order is gone.
+"""
+
+from __future__ import annotations
+
+import json
+
+import redis
+
+from runnelctl.core import keys
+from runnelctl.core.model import Stream, Topology
+from runnelctl.errors import RedisUnfit
+
+
+def agree(client: redis.Redis, topology: Topology) -> None:
+    """Check every stream of the topology against `{name}:meta`, and write those that are not there yet.
+
+    Raises RedisUnfit with both values if a stream is known to Redis with another identity, and redis-py's errors.
+    """
+    key = keys.meta(topology.name)
+    if not topology.streams:
+        return
+    fields = {_field(stream): identity(stream) for stream in topology.streams.values()}
+    known = client.hmget(key, list(fields))
+    missing = [field for field, value in zip(fields, known, strict=True) if value is None]
+    if missing:
+        # Two first senders race here; HSETNX lets one of them write and both read what was written.
+        for field in missing:
+            client.hsetnx(key, field, fields[field])
+        known = client.hmget(key, list(fields))
+    differing = [
+        _difference(stream, value)
+        for stream, value in zip(topology.streams.values(), known, strict=True)
+        if not _same(value, identity(stream))
+    ]
+    if differing:
+        raise RedisUnfit("\n".join(differing))
+
+
+def identity(stream: Stream) -> str:
+    """What may not change while the stream holds events, as JSON."""
+    return json.dumps({"partitions": stream.partitions, "partitioner": stream.partitioner.value})
+
+
+def _field(stream: Stream) -> str:
+    return f"stream:{stream.name}"
+
+
+def _same(stored: bytes | str | None, own: str) -> bool:
+    try:
+        return stored is not None and json.loads(stored) == json.loads(own)
+    except ValueError:
+        return False
+
+
+def _difference(stream: Stream, stored: bytes | str | None) -> str:
+    there = stored.decode("utf-8", "replace") if isinstance(stored, bytes) else str(stored)
+    try:
+        held = json.loads(there)
+        there = f"{held['partitions']} partitions by {held['partitioner']}"
+    except (ValueError, KeyError, TypeError):
+        pass
+    return (
+        f"stream {stream.name!r} has {there} in Redis, but {stream.partitions} partitions by "
+        f"{stream.partitioner.value} in the topology: keys would move to other partitions and lose their order. "
+        f"Put the old values back, or use a new stream name"
+    )
