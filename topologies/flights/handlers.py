@@ -12,6 +12,7 @@ not name, so they only say whether the thing happened.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -89,7 +90,7 @@ def leg_of(flight: dict[str, Any]) -> Leg:
     )
 
 
-def turnaround_of(tailnum: str, book: dict[str, Any], leg: Leg, away_minutes: int) -> dict[str, Any]:
+def turnaround_of(tailnum: str, book: Mapping[str, Any], leg: Leg, away_minutes: int) -> dict[str, Any]:
     """The record for the stream `turnarounds`: from the landing in the book to this departure."""
     return {
         "station": leg.station,
@@ -101,7 +102,7 @@ def turnaround_of(tailnum: str, book: dict[str, Any], leg: Leg, away_minutes: in
     }
 
 
-def enter(book: dict[str, Any], leg: Leg, away_minutes: int | None) -> None:
+def enter(book: MutableMapping[str, Any], leg: Leg, away_minutes: int | None) -> None:
     """Write the leg into the book. `away_minutes` is None for the first leg of an aircraft."""
     book["legs"] = book.get("legs", 0) + 1
     book["air_minutes"] = book.get("air_minutes", 0) + leg.air_minutes

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-sys.path[:0] = [str(ROOT / "topologies"), str(HERE)]  # the first as `pythonpath: [.]` in the topology files does
+from tests.unit.demo.rehearsal import ROOT, TOPOLOGIES, Record, Run, rehearse
 
-from rehearsal import TOPOLOGIES, Record, Run, rehearse  # noqa: E402
+sys.path.insert(0, str(TOPOLOGIES))  # as `pythonpath: [.]` in the topology files does
 
 
 @pytest.fixture(scope="session")

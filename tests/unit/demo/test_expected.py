@@ -8,7 +8,8 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
-from rehearsal import TOPOLOGIES, Run, rehearse
+
+from tests.unit.demo.rehearsal import TOPOLOGIES, Run, rehearse
 
 Record = dict[str, Any]
 
@@ -105,6 +106,12 @@ def test_the_order_between_aircraft_does_not_matter(
     assert figures(rehearse(mixed), len(sent), len(refused)) == committed
 
 
+def test_the_week_sent_twice_changes_no_logbook(sent: list[Record], week: Run, committed: dict[str, Any]) -> None:
+    twice = rehearse(sent + sent)
+    assert twice.books == week.books
+    assert twice.dead_letters == 2 * committed["dead_letters"] + committed["legs"]
+
+
 def test_a_failed_leg_leaves_the_book_as_it_was(sent: list[Record]) -> None:
     own = max(legs_of_each_aircraft(sent), key=len)
     broken = own[1] | {"air_time": None}
@@ -113,7 +120,8 @@ def test_a_failed_leg_leaves_the_book_as_it_was(sent: list[Record]) -> None:
 
 def test_a_turnaround_whose_minutes_do_not_add_up_is_refused(week: Run) -> None:
     from flights import handlers
-    from rehearsal import FakeContext, FakeEvent
+
+    from tests.unit.demo.rehearsal import FakeContext, FakeEvent
 
     wrong = week.turnarounds[0] | {"minutes": week.turnarounds[0]["minutes"] + 1}
     ctx = FakeContext({})

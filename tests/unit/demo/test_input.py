@@ -13,7 +13,8 @@ from typing import Any
 import jsonschema
 import jsonschema_rs
 import pytest
-from rehearsal import TOPOLOGIES, Run
+
+from tests.unit.demo.rehearsal import TOPOLOGIES, Run
 
 FLIGHTS = TOPOLOGIES / "flights"
 GOOD = {

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rehearsal import TOPOLOGIES
+
+from tests.unit.demo.rehearsal import TOPOLOGIES
 
 
 @pytest.fixture

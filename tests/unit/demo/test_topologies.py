@@ -9,7 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from rehearsal import TOPOLOGIES, FakeContext, FakeEvent
+
+from tests.unit.demo.rehearsal import TOPOLOGIES, FakeContext, FakeEvent
 
 
 def load(name: str) -> dict[str, Any]:
