@@ -1,5 +1,7 @@
 """What a file becomes: defaults, types, variables, overrides, includes, warnings."""
 
+# ruff: noqa: E501 - a snippet of YAML stays as a user would write it
+
 from __future__ import annotations
 
 import json
@@ -31,7 +33,9 @@ def test_a_small_file_gets_every_default(load: Load, tmp_path: Path) -> None:
         redis="embedded",
         streams={"orders": model.Stream(name="orders", partitions=4)},
         processors={
-            "billing": model.Processor(name="billing", stream="orders", handler="a:b", processes=min(4, os.cpu_count() or 1))
+            "billing": model.Processor(
+                name="billing", stream="orders", handler="a:b", processes=min(4, os.cpu_count() or 1)
+            )
         },
     )
 
@@ -86,7 +90,10 @@ def test_defaults_fill_in_and_go_below_the_first_level(load: Load) -> None:
         """
     )
     a, b = shop.processors["a"], shop.processors["b"]
-    assert (a.policy, a.retry) == (model.Policy.QUARANTINE, model.Retry(attempts=5, backoff_ms=20_000, max_backoff_ms=20_000))
+    assert (a.policy, a.retry) == (
+        model.Policy.QUARANTINE,
+        model.Retry(attempts=5, backoff_ms=20_000, max_backoff_ms=20_000),
+    )
     assert (b.policy, b.retry) == (model.Policy.HALT, model.Retry(attempts=5, backoff_ms=1_000))
     assert a.processes == 2
 
@@ -117,7 +124,12 @@ def test_what_a_variable_holds_is_not_expanded_again(load: Load) -> None:
 
 def test_flag_beats_environment_beats_file(load: Load) -> None:
     text = SMALL + "redis: ${GONE:?}\ndrain: 1s\nlease: {ttl: 2s}\n"
-    environ = {"RUNNELCTL_REDIS": "redis://env", "RUNNELCTL_DRAIN": "2s", "RUNNELCTL_LEASE_TTL": "", "RUNNELCTL_NAME": "7"}
+    environ = {
+        "RUNNELCTL_REDIS": "redis://env",
+        "RUNNELCTL_DRAIN": "2s",
+        "RUNNELCTL_LEASE_TTL": "",
+        "RUNNELCTL_NAME": "7",
+    }
     shop = load(text, environ=environ, overrides={"drain": "3s", "redis": None})
     assert (shop.redis, shop.drain_ms, shop.lease_ttl_ms, shop.name) == ("redis://env", 3_000, 2_000, "7")
     assert load(SMALL, overrides={"lease.ttl": "4s"}).lease_ttl_ms == 4_000
@@ -140,7 +152,11 @@ def test_a_dead_letter_of_a_dead_letter(load: Load) -> None:
         "name: s\nstreams: {o: {partitions: 3}}\nprocessors:\n"
         "  b: {stream: o.dead, handler: 'm:f', dead_letter: true}\n  a: {stream: o, handler: 'm:f', dead_letter: true}\n"
     )
-    assert {name: stream.partitions for name, stream in chain.streams.items()} == {"o": 3, "o.dead": 3, "o.dead.dead": 3}
+    assert {name: stream.partitions for name, stream in chain.streams.items()} == {
+        "o": 3,
+        "o.dead": 3,
+        "o.dead.dead": 3,
+    }
 
 
 def test_a_declared_dead_letter_keeps_its_declaration(load: Load) -> None:
@@ -154,7 +170,10 @@ def test_a_declared_dead_letter_keeps_its_declaration(load: Load) -> None:
 
 def test_includes_add_streams_and_processors(load: Load, write: Write, tmp_path: Path) -> None:
     write('{"type": "object"}', "teams/pay.json")
-    write("streams: {pay: {partitions: 2, schema: pay.json}}\nprocessors: {p: {stream: orders, handler: 'm:f'}}", "teams/a.yaml")
+    write(
+        "streams: {pay: {partitions: 2, schema: pay.json}}\nprocessors: {p: {stream: orders, handler: 'm:f'}}",
+        "teams/a.yaml",
+    )
     write("streams: {ship: {partitions: '${N}'}}", "teams/b.yaml")
     shop = load(SMALL + "include: ['teams/*.yaml', teams/a.yaml, '*.yaml', 'none/*']", environ={"N": "5"})
     assert list(shop.streams) == ["orders", "pay", "ship"]
@@ -166,7 +185,9 @@ def test_includes_add_streams_and_processors(load: Load, write: Write, tmp_path:
 
 
 def test_mistakes_in_includes_name_the_included_file(mistakes: Callable[..., list[str]], write: Write) -> None:
-    write("name: other\nstreams:\n  orders: {partitions: 2}\nprocessors: {billing: {}}\ntasks: {}\nzzz: 1", "teams/a.yaml")
+    write(
+        "name: other\nstreams:\n  orders: {partitions: 2}\nprocessors: {billing: {}}\ntasks: {}\nzzz: 1", "teams/a.yaml"
+    )
     write("*", "teams/b.yaml")
     assert mistakes(SMALL + "include: ['teams/*.yaml']") == [
         "teams/a.yaml:1:1: name belongs in the file that includes this one",
@@ -244,9 +265,13 @@ def test_no_text_raises_anything_but_topology_errors(tmp_path: Path, text: str |
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
-        st.sampled_from(["type", "properties", "$ref", "$id", "$schema", "pattern", "enum", "items", "minimum", "$defs", "allOf"]),
+        st.sampled_from(
+            ["type", "properties", "$ref", "$id", "$schema", "pattern", "enum", "items", "minimum", "$defs", "allOf"]
+        ),
         st.recursive(
-            st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.sampled_from(["#", "#/a", "string"])),
+            st.one_of(
+                st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.sampled_from(["#", "#/a", "string"])
+            ),
             lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
         ),
     )

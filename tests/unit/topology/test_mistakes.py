@@ -1,5 +1,7 @@
 """Every mistake that `check` knows: a snippet, where it is reported, and what the sentence says."""
 
+# ruff: noqa: E501 - a row of a table stays on one line
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -193,7 +195,7 @@ WHOLE = {
     "name: a: b": "1:8: not YAML: mapping values are not allowed in this context (quote text",
     "name: shop\n\tredis: x": "2:1: not YAML: found a tab character that violates indentation (indent with spaces, not tabs)",
     "name: 'shop": "not YAML: found unexpected end of stream",
-    "{name: ${X}}": 'not YAML: did not find expected \',\' or \'}\' (inside braces, quote text that holds braces, as in "${VAR}")',
+    "{name: ${X}}": "not YAML: did not find expected ',' or '}' (inside braces, quote text that holds braces, as in \"${VAR}\")",
     "[" * 100_000: "1:33: nested more than 32 deep",
     "a: " * 1: "1:1: unknown key 'a'",
     "name: \x00": "not YAML",
@@ -214,7 +216,9 @@ def test_over_one_mebibyte(mistakes: Callable[..., list[str]]) -> None:
 
 
 def test_an_alias_bomb_is_refused_without_being_unfolded(mistakes: Callable[..., list[str]]) -> None:
-    bomb = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi"))
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
     found = mistakes(bomb)
     assert any("anchors (&a) are refused" in each for each in found)
     assert any("aliases (*a) are refused" in each for each in found)
@@ -252,6 +256,12 @@ def test_a_wrong_stream_is_still_declared(mistakes: Callable[..., list[str]]) ->
 
 
 def test_a_password_is_in_no_message(mistakes: Callable[..., list[str]]) -> None:
-    for url in ("redis://:hunter2@h:x", "redis://u:hunter2/@h", "redis://u:hunter2#@h", "redis://h?pasword=hunter2", "x://hunter2@h"):
+    for url in (
+        "redis://:hunter2@h:x",
+        "redis://u:hunter2/@h",
+        "redis://u:hunter2#@h",
+        "redis://h?pasword=hunter2",
+        "x://hunter2@h",
+    ):
         assert "hunter2" not in "".join(mistakes(f"{HEAD}redis: {url}\n"))
         assert "hunter2" not in "".join(mistakes(HEAD, environ={"RUNNELCTL_REDIS": url}))
