@@ -1,0 +1,1 @@
+"""Tests of `runnelctl.cli`, each command called as click calls it."""
