@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from runnelctl.client import BlockingClient, Client, connect, connect_sync
     from runnelctl.errors import (
         CapacityError,
+        HandlerError,
         RecordError,
         RedisUnfit,
         RedisUnreachable,
@@ -16,11 +17,18 @@ if TYPE_CHECKING:
         TopologyError,
         UsageError,
     )
+    from runnelctl.event import Event, Reject, Skip
+    from runnelctl.runtime.context import Context
 
 #: public name -> the module that has it, imported on first use: `import runnelctl` must not pay for Redis.
 _HOMES = {
     "BlockingClient": "runnelctl.client",
     "CapacityError": "runnelctl.errors",
+    "Context": "runnelctl.runtime.context",
+    "Event": "runnelctl.event",
+    "Reject": "runnelctl.event",
+    "Skip": "runnelctl.event",
+    "HandlerError": "runnelctl.errors",
     "Client": "runnelctl.client",
     "RecordError": "runnelctl.errors",
     "RedisUnfit": "runnelctl.errors",
@@ -37,11 +45,16 @@ __all__ = [
     "BlockingClient",
     "CapacityError",
     "Client",
+    "Context",
+    "Event",
+    "HandlerError",
     "RecordError",
     "RedisUnfit",
     "RedisUnreachable",
+    "Reject",
     "RunnelctlError",
     "SendOutcomeUnknown",
+    "Skip",
     "TopologyError",
     "UsageError",
     "connect",

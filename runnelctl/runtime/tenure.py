@@ -222,7 +222,7 @@ class Tenure:
         ready = [wish for wish in wishes if not self.board.q[self.board.slot(wish.slot.index) + cells.S_LEAVING]]
         nonces = [secrets.randbits(62) | 1 for _ in ready]
         wanted = [
-            (wish.unit, str(nonce), wish.dead, self.plan.processor(wish.unit).start.value, f"{self.host.member}/{wish.slot.number}")
+            (wish.unit, str(nonce), f"{self.host.member}/{wish.slot.number}", wish.dead, self.plan.processor(wish.unit).start.value)
             for wish, nonce in zip(ready, nonces, strict=True)
         ]  # fmt: skip
         for wish, nonce, outcome in zip(ready, nonces, await leases.acquire(wire, self.topology.name, wanted), strict=True):

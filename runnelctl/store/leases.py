@@ -77,17 +77,18 @@ def unit_keys(topology: str, unit: Unit) -> tuple[str, str]:
 
 
 async def acquire(
-    wire: Wire, topology: str, wanted: Sequence[tuple[Unit, str, str, str]], owner: str
+    wire: Wire, topology: str, wanted: Sequence[tuple[Unit, str, str, str, str]]
 ) -> list[Granted | Busy | Blocked]:
-    """Take leases, pipelined. `wanted`: unit, nonce, the nonce of a holder known to be dead or '', and where to start."""
+    """Take leases, pipelined. `wanted`: unit, nonce, owner, the nonce of a holder known to be dead or '', and where a
+    new processor starts."""
     take = script("lease_acquire")
     futures = [
         wire.start(take, unit_keys(topology, unit), (nonce, owner, dead, start, unit.processor))
-        for unit, nonce, dead, start in wanted
+        for unit, nonce, owner, dead, start in wanted
     ]
     replies = await asyncio.gather(*futures)
     outcomes: list[Granted | Busy | Blocked] = []
-    for reply, (unit, nonce, dead, start) in zip(replies, wanted, strict=True):
+    for reply, (unit, nonce, owner, dead, start) in zip(replies, wanted, strict=True):
         if isinstance(reply, Exception):
             reply = await wire.run(take, unit_keys(topology, unit), (nonce, owner, dead, start, unit.processor))
         outcomes.append(_grant(reply))

@@ -11,10 +11,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import redis
-import redis.asyncio
+if TYPE_CHECKING:
+    import redis
+    import redis.asyncio
 
 Word = str | bytes | int
 
@@ -45,7 +46,7 @@ def script(name: str) -> Script:
 
 def is_noscript(error: object) -> bool:
     """Whether an error reply says that the server does not know the script (and so ran nothing)."""
-    return isinstance(error, redis.exceptions.NoScriptError) or str(error).startswith("NOSCRIPT")
+    return type(error).__name__ == "NoScriptError" or str(error).startswith("NOSCRIPT")
 
 
 def run(client: redis.Redis, called: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:

@@ -1,0 +1,93 @@
+"""From a checked topology to a running host: home, board, pipes, then the supervisor's loop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+from runnelctl.core.plan import Plan
+from runnelctl.core.plan import plan as make_plan
+from runnelctl.core.model import Topology
+from runnelctl.runtime import homes, signals
+from runnelctl.runtime.board import Board, Shape
+from runnelctl.runtime.homes import Home
+from runnelctl.runtime.host import Host
+from runnelctl.runtime.supervisor import Supervisor
+from runnelctl.store.reach import Reached
+
+
+def host_of(
+    topology: Topology, reached: Reached, home: Home, digest: str, *, only: Collection[str] | None, drain: bool
+) -> Host:
+    """The frozen values of a host, its board and its pipes; nothing runs yet."""
+    plan = make_plan(topology, only)
+    return Host(
+        plan=plan,
+        endpoint=reached.endpoint,
+        member=home.member,
+        board=Board(Shape(len(plan.slots), len(plan.units))),
+        directory=str(home.directory),
+        wakes=tuple(signals.pipe() for _ in range(len(plan.slots) + 2)),
+        drain=drain,
+        digest=digest,
+    )
+
+
+def launch(host: Host, reached: Reached, lock: int, notes: Collection[str]) -> int:
+    """Run a host until it ends; returns the exit code of `up`."""
+    _preload()
+    keep = {lock} | ({reached.embedded.fd} if reached.embedded is not None else set())
+    supervisor = Supervisor(host, lambda: _keeper(host), lambda slot, incarnation: _slice(host, slot, incarnation), keep)
+    for note in notes:
+        supervisor.output.say(note)
+    return supervisor.run()
+
+
+def _preload() -> None:
+    """What every child needs is loaded once, before the fork, and shared."""
+    import asyncio
+    import concurrent.futures.thread
+
+    import jsonschema_rs
+    import uvloop
+
+    from runnelctl.runtime import keeper, slice
+
+    assert all((asyncio, concurrent.futures.thread, jsonschema_rs, uvloop, keeper, slice))
+
+
+def _keeper(host: Host) -> int:
+    from runnelctl.runtime import keeper
+
+    return keeper.run(host)
+
+
+def _slice(host: Host, slot: int, incarnation: int) -> int:
+    from runnelctl.runtime import slice
+
+    return slice.run(host, slot, incarnation)
+
+
+def summary(plan: Plan, redis: str) -> str:
+    """One line on what is about to run."""
+    names = ", ".join(f"{name} x{len(plan.slots_of(name))}" for name in plan.processors)
+    return f"{plan.topology.name}: {names}; {len(plan.units)} partitions to own; Redis {redis}"
+
+
+def detach(home_log: Path) -> bool:
+    """Go to the background: True in the process that stays, False in the one that returns to the shell."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.fork():
+        return False
+    os.setsid()
+    log = os.open(home_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    os.close(null)
+    return True

@@ -1,0 +1,91 @@
+"""May this host run? What an `up` settles with Redis before it forks anything: fitness, the streams' identity, hosts of
+another version of the file, and halts that starting again is meant to lift.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection, Mapping
+
+import redis
+
+from runnelctl.core import keys
+from runnelctl.core.model import Topology
+from runnelctl.errors import RedisUnfit, UsageError
+from runnelctl.store import meta, operations, preflight
+from runnelctl.store.endpoint import Endpoint
+from runnelctl.store.preflight import Fitness
+from runnelctl.store.translation import translated
+
+_RUNNING = "running"
+
+
+def admit(
+    client: redis.Redis,
+    endpoint: Endpoint,
+    topology: Topology,
+    digest: str,
+    description: Mapping[str, str],
+    differences: Callable[[Mapping[str, str], Mapping[str, str]], list[str]],
+    gone: Callable[[str], bool],
+) -> Fitness:
+    """Check the server and the topology against what is there. `gone` tells of members that are known to be dead.
+
+    Raises RedisUnfit, RedisUnreachable, and UsageError if live hosts run another version of the file.
+    """
+    fitness = preflight.check(client, endpoint, topology.name)
+    with translated(endpoint):
+        meta.agree(client, topology)
+        other = _other_version(client, topology, digest, gone)
+        if other is not None:
+            stored = client.hget(keys.meta(topology.name), _RUNNING)
+            there = json.loads(stored) if stored else {}
+            lines = differences(description, there)
+            raise UsageError(
+                f"host {other.rsplit(':', 1)[0]} runs another version of this topology: stop it first (`runnelctl down`), "
+                "or start this one with the same file" + "".join(f"\n  {line}" for line in lines[:10])
+            )
+        client.hset(keys.meta(topology.name), _RUNNING, json.dumps(dict(description)))
+    return fitness
+
+
+def _other_version(
+    client: redis.Redis, topology: Topology, digest: str, gone: Callable[[str], bool]
+) -> str | None:
+    """A live host of another version. One that may be dead is watched for a ttl: does it still beat?"""
+    deadline = time.monotonic() + topology.lease_ttl_ms / 1000 + 0.5
+    first = _others(client, topology, digest, gone)
+    while first:
+        now = _others(client, topology, digest, gone)
+        for member, entry in now.items():
+            if first.get(member, entry) != entry:
+                return member
+        if not now or time.monotonic() > deadline:
+            return None
+        time.sleep(0.1)
+    return None
+
+
+def _others(
+    client: redis.Redis, topology: Topology, digest: str, gone: Callable[[str], bool]
+) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for name, entry in client.hgetall(keys.members(topology.name)).items():
+        try:
+            about = json.loads(entry.split(b"|", 2)[2])
+        except (IndexError, ValueError):
+            continue
+        if about.get("digest") != digest and about.get("capacity") and not gone(name.decode()):
+            found[name.decode()] = entry
+    return found
+
+
+def lift_halts(client: redis.Redis, endpoint: Endpoint, topology: Topology, processors: Collection[str]) -> list[str]:
+    """Starting a halted processor again retries it (SPEC section 5). Returns those that were halted."""
+    with translated(endpoint):
+        halted = [name.decode() for name in client.hkeys(keys.halted(topology.name))]
+        lifted = [name for name in halted if name in processors]
+        for name in lifted:
+            operations.lift_halt(client, topology, name)
+    return lifted

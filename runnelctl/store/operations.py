@@ -1,0 +1,131 @@
+"""What operators do to blocked partitions: look, retry, mend, skip. On a blocking client, for commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from runnelctl.core import keys
+from runnelctl.core.model import Topology
+from runnelctl.store.scripts import Word, run, script
+
+
+@dataclass(frozen=True, slots=True)
+class Blockage:
+    """A blocked partition: its failure record (SPEC section 5), and what waits behind it."""
+
+    processor: str
+    partition: int | None  # None: the processor halted as a whole, with no event to blame
+    record: dict[str, Any]
+    waiting: int
+    cursor: str
+
+    @property
+    def event_id(self) -> str:
+        return str(self.record.get("event") or "")
+
+    @property
+    def halted(self) -> bool:
+        return self.record.get("state") == "halted"
+
+
+def blockages(client: redis.Redis, topology: Topology, processors: Sequence[str]) -> list[Blockage]:
+    """Everything that is quarantined or halted, in the order of the topology."""
+    found: list[Blockage] = []
+    for name in processors:
+        stream = topology.streams[topology.processors[name].stream]
+        with client.pipeline(transaction=False) as pipe:
+            for partition in range(stream.partitions):
+                pipe.hmget(keys.own(topology.name, stream.name, partition, name), "block", "cursor", "count")
+                pipe.execute_command("XINFO", "STREAM", keys.events(topology.name, stream.name, partition))
+            replies = pipe.execute(raise_on_error=False)
+        for partition in range(stream.partitions):
+            own, info = replies[2 * partition], replies[2 * partition + 1]
+            if isinstance(own, Exception):
+                raise own
+            if own[0] is not None:
+                added = 0 if isinstance(info, Exception) else int(info["entries-added"])
+                record = _record(own[0])
+                found.append(Blockage(name, partition, record, added - int(own[2] or 0), (own[1] or b"0-0").decode()))
+        halted = client.hget(keys.halted(topology.name), name)
+        if halted is not None and not any(each.processor == name and each.halted for each in found):
+            found.append(Blockage(name, None, _record(halted), 0, ""))
+    return found
+
+
+def _record(text: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+    except ValueError:
+        record = None
+    return record if isinstance(record, dict) else {"message": text.decode("utf-8", "replace")}
+
+
+def clear(client: redis.Redis, topology: Topology, blockage: Blockage, mended: bytes = b"") -> str:
+    """Let the partition run again, with `mended` in place of the failed record if given. Returns OK, CLEAR, CHANGED or
+    OWNED, as lua/block_clear.lua says."""
+    if blockage.partition is None:
+        return "OK"
+    own, events = _keys(topology, blockage)
+    lost = "1" if blockage.record.get("kind") == "trimmed" else "0"
+    reply = run(client, script("block_clear"), (own, events), (blockage.event_id, mended, lost))
+    return str(reply[0].decode())
+
+
+def skip(client: redis.Redis, topology: Topology, blockage: Blockage, dead_letter: str, fields: Sequence[Word]) -> str:
+    """Pass over the failed event, into stream `dead_letter`. Returns OK, CLEAR, CHANGED, OWNED or GONE."""
+    assert blockage.partition is not None
+    own, events = _keys(topology, blockage)
+    stream = topology.streams.get(dead_letter)
+    partition = blockage.partition % stream.partitions if stream else blockage.partition
+    target = keys.events(topology.name, dead_letter, partition)
+    reply = run(
+        client, script("event_skip"), (own, events, target), (blockage.event_id, blockage.processor, *fields)
+    )
+    return str(reply[0].decode())
+
+
+def entry(client: redis.Redis, topology: Topology, blockage: Blockage) -> list[bytes] | None:
+    """The failed event's fields as stored, or as mended before; None if it is not there any more."""
+    own, events = _keys(topology, blockage)
+    reply = client.execute_command("XRANGE", events, blockage.event_id, blockage.event_id)
+    if not reply:
+        return None
+    event_fields = reply[0][1]
+    flat = [part for pair in event_fields.items() for part in pair] if isinstance(event_fields, dict) else event_fields
+    edit_id, edit = client.hmget(own, "edit_id", "edit")
+    if edit_id == blockage.event_id.encode() and edit:
+        flat = [edit if i and flat[i - 1] == b"data" else part for i, part in enumerate(flat)]
+    return list(flat)
+
+
+def _keys(topology: Topology, blockage: Blockage) -> tuple[str, str]:
+    stream = topology.processors[blockage.processor].stream
+    assert blockage.partition is not None
+    return (
+        keys.own(topology.name, stream, blockage.partition, blockage.processor),
+        keys.events(topology.name, stream, blockage.partition),
+    )
+
+
+def lift_halt(client: redis.Redis, topology: Topology, processor: str) -> None:
+    """Let a halted processor run again, on every host."""
+    for blockage in blockages(client, topology, [processor]):
+        if blockage.halted:
+            clear(client, topology, blockage)
+    client.hdel(keys.halted(topology.name), processor)
+    announce(client, topology, "replay", processor=processor)
+
+
+def announce(client: redis.Redis, topology: Topology, what: str, **about: str) -> None:
+    """Wake every keeper of the topology."""
+    client.xadd(keys.control(topology.name), {"what": what, **about}, maxlen=1000, approximate=True)
+
+
+def audit(client: redis.Redis, topology: Topology, **about: str) -> None:
+    """Write down what an operator did."""
+    client.xadd(keys.audit(topology.name), about, maxlen=100_000, approximate=True)
