@@ -74,9 +74,18 @@ def _admitted(described: Topology, reached: Reached, base: Path, chosen: list[st
 
 
 def _run(
-    described: Topology, reached: Reached, base: Path, notes: list[str], chosen: list[str], *, drain: bool, detached: bool
+    described: Topology,
+    reached: Reached,
+    base: Path,
+    notes: list[str],
+    chosen: list[str],
+    *,
+    drain: bool,
+    detached: bool,
 ) -> int:
-    home, lock = homes.create(base, described.name, str(Path(described.file).absolute()), pid=os.getpid(), detached=detached)
+    home, lock = homes.create(
+        base, described.name, str(Path(described.file).absolute()), pid=os.getpid(), detached=detached
+    )
     try:
         host = launch.host_of(described, reached, home, topology.digest(described), only=chosen, drain=drain)
         summary = launch.summary(host.plan, reached.endpoint.shown)
@@ -110,7 +119,10 @@ def _watch_start(base: Path, described: Topology, before: set[str], *, wait: boo
         fresh = [home for home in homes.found(base, described.name) if home.member not in before]
         mine = fresh[-1] if fresh else mine
         if mine is not None and (not wait or mine.ready):
-            click.echo(f"{described.name} is up in the background (pid {mine.pid}); `runnelctl logs -f`, `runnelctl down`", err=True)
+            click.echo(
+                f"{described.name} is up in the background (pid {mine.pid}); `runnelctl logs -f`, `runnelctl down`",
+                err=True,
+            )
             return errors.EXIT_OK
         if mine is not None and not mine.alive:
             break

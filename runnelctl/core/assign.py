@@ -40,13 +40,10 @@ def assign(capacity: Mapping[str, int], owners: Sequence[Place | None], turn: in
     target: list[Place | None] = [None] * len(owners)
     for host, slices in capacity.items():
         mine = [partition for partition, chosen in enumerate(hosts) if chosen == host]
-        for partition, number in _slices(slices, mine, {p: owner[1] for p in mine if _at(owner := owners[p], host)}):
+        current = {p: owner[1] for p in mine if (owner := owners[p]) is not None and owner[0] == host}
+        for partition, number in _slices(slices, mine, current):
             target[partition] = (host, number)
     return target
-
-
-def _at(owner: Place | None, host: str) -> bool:
-    return owner is not None and owner[0] == host
 
 
 def _hosts(capacity: Mapping[str, int], owners: Sequence[Place | None], turn: int) -> list[str | None]:

@@ -121,5 +121,3 @@ class Committer:
             lane.resync()
         if isinstance(trouble, ReplyError):
             await asyncio.sleep(RECONNECT_FIRST_S + random.random() * RECONNECT_LONGEST_S)
-
-

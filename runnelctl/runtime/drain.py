@@ -37,7 +37,9 @@ class Drain:
         open_units = [unit for unit in self.host.plan.units if cursors[unit.index] < self._targets[unit.index]]
         stuck = [unit for unit in open_units if unit.index in blocked]
         if stuck and len(stuck) == len(open_units):
-            halted = any(self.host.board.q[self.host.board.unit(u.index) + cells.U_BLOCKED] == cells.STATE_HALTED for u in stuck)
+            halted = any(
+                self.host.board.q[self.host.board.unit(u.index) + cells.U_BLOCKED] == cells.STATE_HALTED for u in stuck
+            )
             return cells.OUTCOME_HALTED if halted or self._halted(stuck) else cells.OUTCOME_BLOCKED
         if open_units:
             return cells.OUTCOME_NONE

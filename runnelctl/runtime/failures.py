@@ -186,9 +186,7 @@ def dead_letter_fields(event: Event, record: Record) -> list[Argument]:
     return fields
 
 
-def _record(
-    lane: Lane, event: Event | None, type_: str, message: str, trace: str, attempts: int, kind: str
-) -> Record:
+def _record(lane: Lane, event: Event | None, type_: str, message: str, trace: str, attempts: int, kind: str) -> Record:
     slice_ = lane.slice
     return {
         "event": event.id if event else "",  # first, since lua/block_clear.lua looks for it

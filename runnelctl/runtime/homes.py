@@ -1,9 +1,9 @@
 """Where hosts live on disk: `.runnelctl/<topology>/hosts/<member>/` below the directory that `up` was started in.
 
-    host.json   who it is, for `down`, `logs` and for commands that are not told which topology
-    lock        flock'ed by every process of the host: whoever can take it knows that all of them are gone
-    ready       there once every slice is ready and the first leases are held
-    up.log      the output of a detached host
+host.json   who it is, for `down`, `logs` and for commands that are not told which topology
+lock        flock'ed by every process of the host: whoever can take it knows that all of them are gone
+ready       there once every slice is ready and the first leases are held
+up.log      the output of a detached host
 """
 
 from __future__ import annotations
@@ -57,7 +57,14 @@ def found(base: Path, name: str | None = None) -> list[Home]:
         try:
             about = json.loads(record.read_bytes())
             homes.append(
-                Home(record.parent, about["member"], int(about["pid"]), about["topology"], about["name"], about["detached"])
+                Home(
+                    record.parent,
+                    about["member"],
+                    int(about["pid"]),
+                    about["topology"],
+                    about["name"],
+                    about["detached"],
+                )
             )
         except (OSError, ValueError, KeyError, TypeError):
             continue  # half written, or cleaned up under our eyes

@@ -205,7 +205,9 @@ class Keeper:
                     for _, entries in reply or ():
                         after = entries[-1][0]
                         for _, fields in entries:
-                            self._heard({k.decode(): v.decode() for k, v in zip(fields[::2], fields[1::2], strict=True)})
+                            self._heard(
+                                {k.decode(): v.decode() for k, v in zip(fields[::2], fields[1::2], strict=True)}
+                            )
             except (ConnectionLost, ReplyError):
                 if wire is not None:
                     wire.close()

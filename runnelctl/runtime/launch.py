@@ -7,10 +7,10 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from runnelctl.core.model import Topology
 from runnelctl.core.plan import Plan
 from runnelctl.core.plan import plan as make_plan
-from runnelctl.core.model import Topology
-from runnelctl.runtime import homes, signals
+from runnelctl.runtime import signals
 from runnelctl.runtime.board import Board, Shape
 from runnelctl.runtime.homes import Home
 from runnelctl.runtime.host import Host
@@ -39,7 +39,9 @@ def launch(host: Host, reached: Reached, lock: int, notes: Collection[str]) -> i
     """Run a host until it ends; returns the exit code of `up`."""
     _preload()
     keep = {lock} | ({reached.embedded.fd} if reached.embedded is not None else set())
-    supervisor = Supervisor(host, lambda: _keeper(host), lambda slot, incarnation: _slice(host, slot, incarnation), keep)
+    supervisor = Supervisor(
+        host, lambda: _keeper(host), lambda slot, incarnation: _slice(host, slot, incarnation), keep
+    )
     for note in notes:
         supervisor.output.say(note)
     return supervisor.run()

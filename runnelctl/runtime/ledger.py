@@ -159,9 +159,13 @@ class Ledger:
             case b"TRIMMED":
                 failures.block_trimmed(lane, int(reply[1]))
             case b"TYPE":
-                failures.block_refused(lane, f"{reply[1].decode()} in Redis is of another type than an emit or a state needs")
+                failures.block_refused(
+                    lane, f"{reply[1].decode()} in Redis is of another type than an emit or a state needs"
+                )
             case _:  # CURSOR, HISTORY
-                log.error("%s: what was read is not what Redis has now (%s); reading anew", lane.name, reply[0].decode())
+                log.error(
+                    "%s: what was read is not what Redis has now (%s); reading anew", lane.name, reply[0].decode()
+                )
                 self._drop()
                 lane.resync()
         self._resolve()

@@ -68,9 +68,7 @@ class Reader:
         self._reading = set(lanes)
         self._wire = wire
         try:
-            reply = await wire.call(
-                "XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", *streams, *asked
-            )
+            reply = await wire.call("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", *streams, *asked)
         except ConnectionLost as error:
             self.slice.log.warning("%s; reading anew when it is back", error)
             return
@@ -83,7 +81,9 @@ class Reader:
             self._wire = None
             self._reading = set()
         if reply:
-            by_name = {name.encode(): asking for name, *asking in zip(streams, lanes, asked, strict=True)}
+            by_name = {
+                name.encode(): asking for name, asking in zip(streams, zip(lanes, asked, strict=True), strict=True)
+            }
             mean = (wire.bytes_received - before) / sum(len(entries) for _, entries in reply)
             for name, entries in reply:
                 lane, after = by_name[name]

@@ -60,7 +60,9 @@ class Post:
 class Supervisor:
     """See the module. `run` is the whole life of `up`, after the checks; it returns the exit code."""
 
-    def __init__(self, host: Host, keeper: Callable[[], int], slice_: Callable[[int, int], int], keep: set[int]) -> None:
+    def __init__(
+        self, host: Host, keeper: Callable[[], int], slice_: Callable[[int, int], int], keep: set[int]
+    ) -> None:
         self.host = host
         self.board = host.board
         self.ttl_s = host.plan.topology.lease_ttl_ms / 1000
@@ -115,7 +117,10 @@ class Supervisor:
     def _wait(self) -> None:
         """Sleep until a child ends or writes, a signal or a wake-up comes, or something is due."""
         now = monotonic()
-        due = [self._check_due, *(post.due for post in (self._keeper, *self._posts) if post.child is None and post.due is not None)]
+        due = [
+            self._check_due,
+            *(post.due for post in (self._keeper, *self._posts) if post.child is None and post.due is not None),
+        ]
         if self.host.drain and self.output.terminal:
             due.append(self._footer_due)
         for key, _ in self._selector.select(max(0.0, min(due) - now)):
@@ -133,7 +138,9 @@ class Supervisor:
         if number in (signal.SIGINT, signal.SIGTERM):
             if self._stopping_since is None:
                 name = signal.Signals(number).name
-                self.stop(f"{name}: draining, at most {self.host.plan.topology.drain_ms / 1000:g} s; once more forces", 0)
+                self.stop(
+                    f"{name}: draining, at most {self.host.plan.topology.drain_ms / 1000:g} s; once more forces", 0
+                )
             elif not self._forced:
                 self._force()
         elif number == signal.SIGHUP and self._stopping_since is None:
@@ -186,7 +193,9 @@ class Supervisor:
         for post in self._alive():
             if post.cause == cells.CAUSE_NONE:
                 if not self._forced:
-                    self.output.say(f"{post.label} did not finish in time and is killed; its events will be handled again")
+                    self.output.say(
+                        f"{post.label} did not finish in time and is killed; its events will be handled again"
+                    )
                 self._kill(post, cells.CAUSE_DRAIN)
 
     def _kill(self, post: Post, cause: int) -> None:
@@ -277,7 +286,11 @@ class Supervisor:
             late = now - self._stopping_since - self.host.plan.topology.drain_ms / 1000
             if late >= 0:
                 self._kill_late()
-            if self._keeper.child is not None and late >= (1.0 if self._forced else KEEPER_GRACE_S) and not self._alive():
+            if (
+                self._keeper.child is not None
+                and late >= (1.0 if self._forced else KEEPER_GRACE_S)
+                and not self._alive()
+            ):
                 self.output.say("the keeper could not release everything; leases run out by themselves")
                 self._kill(self._keeper, cells.CAUSE_DRAIN)
 
@@ -303,10 +316,17 @@ class Supervisor:
         outcome = q[cells.H_OUTCOME]
         if outcome != cells.OUTCOME_NONE and self._stopping_since is None:
             self.stop(_REASONS[outcome], _EXITS[outcome])
-        if not self._announced and vitals.all_ready(self.host) and q[cells.H_WANTED] and q[cells.H_OWNED] >= q[cells.H_WANTED]:
+        if (
+            not self._announced
+            and vitals.all_ready(self.host)
+            and q[cells.H_WANTED]
+            and q[cells.H_OWNED] >= q[cells.H_WANTED]
+        ):
             self._announced = True
             vitals.write_ready(self.host)
-            self.output.say(f"up: {len(self._posts)} slice(s), {q[cells.H_OWNED]} of {len(self.host.plan.units)} partition(s) here")
+            self.output.say(
+                f"up: {len(self._posts)} slice(s), {q[cells.H_OWNED]} of {len(self.host.plan.units)} partition(s) here"
+            )
         if self.host.drain:
             self._footer_due = monotonic() + 0.2
             self.output.footer(vitals.progress_bar(q[cells.H_DRAIN_DONE], q[cells.H_DRAIN_TOTAL]))

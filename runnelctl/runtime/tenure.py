@@ -225,7 +225,9 @@ class Tenure:
             (wish.unit, str(nonce), f"{self.host.member}/{wish.slot.number}", wish.dead, self.plan.processor(wish.unit).start.value)
             for wish, nonce in zip(ready, nonces, strict=True)
         ]  # fmt: skip
-        for wish, nonce, outcome in zip(ready, nonces, await leases.acquire(wire, self.topology.name, wanted), strict=True):
+        for wish, nonce, outcome in zip(
+            ready, nonces, await leases.acquire(wire, self.topology.name, wanted), strict=True
+        ):
             match outcome:
                 case Granted():
                     self._grant(wish, nonce, outcome)

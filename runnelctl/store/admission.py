@@ -7,12 +7,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import redis
 
 from runnelctl.core import keys
 from runnelctl.core.model import Topology
-from runnelctl.errors import RedisUnfit, UsageError
+from runnelctl.errors import UsageError
 from runnelctl.store import meta, operations, preflight
 from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.preflight import Fitness
@@ -43,16 +44,15 @@ def admit(
             there = json.loads(stored) if stored else {}
             lines = differences(description, there)
             raise UsageError(
-                f"host {other.rsplit(':', 1)[0]} runs another version of this topology: stop it first (`runnelctl down`), "
-                "or start this one with the same file" + "".join(f"\n  {line}" for line in lines[:10])
+                f"host {other.rsplit(':', 1)[0]} runs another version of this topology: stop it first "
+                "(`runnelctl down`), or start this one with the same file"
+                + "".join(f"\n  {line}" for line in lines[:10])
             )
         client.hset(keys.meta(topology.name), _RUNNING, json.dumps(dict(description)))
     return fitness
 
 
-def _other_version(
-    client: redis.Redis, topology: Topology, digest: str, gone: Callable[[str], bool]
-) -> str | None:
+def _other_version(client: redis.Redis, topology: Topology, digest: str, gone: Callable[[str], bool]) -> str | None:
     """A live host of another version. One that may be dead is watched for a ttl: does it still beat?"""
     deadline = time.monotonic() + topology.lease_ttl_ms / 1000 + 0.5
     first = _others(client, topology, digest, gone)
@@ -67,11 +67,10 @@ def _other_version(
     return None
 
 
-def _others(
-    client: redis.Redis, topology: Topology, digest: str, gone: Callable[[str], bool]
-) -> dict[str, bytes]:
+def _others(client: redis.Redis, topology: Topology, digest: str, gone: Callable[[str], bool]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    for name, entry in client.hgetall(keys.members(topology.name)).items():
+    entries: Any = client.hgetall(keys.members(topology.name))
+    for name, entry in entries.items():
         try:
             about = json.loads(entry.split(b"|", 2)[2])
         except (IndexError, ValueError):
@@ -81,10 +80,14 @@ def _others(
     return found
 
 
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name
+
+
 def lift_halts(client: redis.Redis, endpoint: Endpoint, topology: Topology, processors: Collection[str]) -> list[str]:
     """Starting a halted processor again retries it (SPEC section 5). Returns those that were halted."""
     with translated(endpoint):
-        halted = [name.decode() for name in client.hkeys(keys.halted(topology.name))]
+        halted = [_text(name) for name in client.hkeys(keys.halted(topology.name))]
         lifted = [name for name in halted if name in processors]
         for name in lifted:
             operations.lift_halt(client, topology, name)

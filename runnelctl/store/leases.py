@@ -88,10 +88,10 @@ async def acquire(
     ]
     replies = await asyncio.gather(*futures)
     outcomes: list[Granted | Busy | Blocked] = []
-    for reply, (unit, nonce, owner, dead, start) in zip(replies, wanted, strict=True):
-        if isinstance(reply, Exception):
-            reply = await wire.run(take, unit_keys(topology, unit), (nonce, owner, dead, start, unit.processor))
-        outcomes.append(_grant(reply))
+    for first, (unit, nonce, owner, dead, start) in zip(replies, wanted, strict=True):
+        args = (nonce, owner, dead, start, unit.processor)
+        failed = isinstance(first, Exception)  # a flushed script cache, most likely: `run` sends the text again
+        outcomes.append(_grant(await wire.run(take, unit_keys(topology, unit), args) if failed else first))
     return outcomes
 
 
@@ -109,7 +109,7 @@ def _grant(reply: Any) -> Granted | Busy | Blocked:
 async def release(
     wire: Wire, topology: str, unit: Unit, epoch: int, nonce: int, charge: int | None = None, death: str = ""
 ) -> bool:
-    """Let a lease go; `charge` is the ordinal of the event that its process died in. False: it was not ours any more."""
+    """Let a lease go; `charge` is the ordinal of the event that its process died in. False: it was not ours."""
     args: tuple[Argument, ...] = (epoch, nonce, "" if charge is None else charge, death)
     own = keys.own(topology, unit.stream, unit.partition, unit.processor)
     return bool(await wire.run(script("lease_release"), (own,), args))

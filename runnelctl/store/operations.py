@@ -41,7 +41,7 @@ def blockages(client: redis.Redis, topology: Topology, processors: Sequence[str]
         with client.pipeline(transaction=False) as pipe:
             for partition in range(stream.partitions):
                 pipe.hmget(keys.own(topology.name, stream.name, partition, name), "block", "cursor", "count")
-                pipe.execute_command("XINFO", "STREAM", keys.events(topology.name, stream.name, partition))
+                pipe.xinfo_stream(keys.events(topology.name, stream.name, partition))
             replies = pipe.execute(raise_on_error=False)
         for partition in range(stream.partitions):
             own, info = replies[2 * partition], replies[2 * partition + 1]
@@ -57,12 +57,12 @@ def blockages(client: redis.Redis, topology: Topology, processors: Sequence[str]
     return found
 
 
-def _record(text: bytes) -> dict[str, Any]:
+def _record(text: bytes | str) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except ValueError:
         record = None
-    return record if isinstance(record, dict) else {"message": text.decode("utf-8", "replace")}
+    return record if isinstance(record, dict) else {"message": str(text)}
 
 
 def clear(client: redis.Redis, topology: Topology, blockage: Blockage, mended: bytes = b"") -> str:
@@ -83,16 +83,14 @@ def skip(client: redis.Redis, topology: Topology, blockage: Blockage, dead_lette
     stream = topology.streams.get(dead_letter)
     partition = blockage.partition % stream.partitions if stream else blockage.partition
     target = keys.events(topology.name, dead_letter, partition)
-    reply = run(
-        client, script("event_skip"), (own, events, target), (blockage.event_id, blockage.processor, *fields)
-    )
+    reply = run(client, script("event_skip"), (own, events, target), (blockage.event_id, blockage.processor, *fields))
     return str(reply[0].decode())
 
 
 def entry(client: redis.Redis, topology: Topology, blockage: Blockage) -> list[bytes] | None:
     """The failed event's fields as stored, or as mended before; None if it is not there any more."""
     own, events = _keys(topology, blockage)
-    reply = client.execute_command("XRANGE", events, blockage.event_id, blockage.event_id)
+    reply = client.xrange(events, blockage.event_id, blockage.event_id)
     if not reply:
         return None
     event_fields = reply[0][1]
@@ -123,9 +121,11 @@ def lift_halt(client: redis.Redis, topology: Topology, processor: str) -> None:
 
 def announce(client: redis.Redis, topology: Topology, what: str, **about: str) -> None:
     """Wake every keeper of the topology."""
-    client.xadd(keys.control(topology.name), {"what": what, **about}, maxlen=1000, approximate=True)
+    fields: Any = {"what": what, **about}
+    client.xadd(keys.control(topology.name), fields, maxlen=1000, approximate=True)
 
 
 def audit(client: redis.Redis, topology: Topology, **about: str) -> None:
     """Write down what an operator did."""
-    client.xadd(keys.audit(topology.name), about, maxlen=100_000, approximate=True)
+    fields: Any = about
+    client.xadd(keys.audit(topology.name), fields, maxlen=100_000, approximate=True)

@@ -119,7 +119,7 @@ class Wire(asyncio.Protocol):
             if self._timer is None:
                 self._timer = self._loop.call_later(self._timeout_s, self._check_silence)
         self._waiting.append(future)
-        self._transport.write(hiredis.pack_command(arguments))
+        self._transport.write(hiredis.pack_command(arguments))  # type: ignore[arg-type]
         return future
 
     async def call(self, *arguments: Argument) -> Any:
