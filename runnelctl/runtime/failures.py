@@ -80,7 +80,7 @@ def block_refused(lane: Lane, message: str) -> None:
 
 
 def _block_here(lane: Lane, record: Record) -> None:
-    """Stop where the cursor stands: the whole processor under HALT, else this partition. IGNORE can't pass this over."""
+    """Stop where the cursor stands: the processor under HALT, else this partition. IGNORE can't pass this over."""
     halts = lane.slice.processor.policy is Policy.HALT
     record["state"] = "halted" if halts else "quarantined"
     lane.ledger.drop_and_block(_json(record), cells.STATE_HALTED if halts else cells.STATE_QUARANTINED)
