@@ -151,7 +151,8 @@ class Ledger:
                 return FULL_PAUSE_S
             case b"FENCED":
                 log.warning(
-                    "%s: commit refused, FENCED: epoch %d was taken over by epoch %s of %s; %d event(s) after %s dropped",
+                    "%s: commit refused, FENCED: epoch %d was taken over by epoch %s of %s; "
+                    "%d event(s) dropped after %s",
                     lane.name, commit.epoch, reply[1].decode(), reply[2].decode() or "nobody",
                     self.done - self.committed, self.cursor.decode(),
                 )  # fmt: skip
