@@ -87,8 +87,9 @@ class Codec:
 
         Of a name that occurs twice in an object the last one counts. Integers may have up to 4,300 digits.
         """
-        if len(data) >= MAX_RECORD_BYTES:
-            raise RecordError(f"too large: {len(data):,} bytes, the limit is {MAX_RECORD_BYTES:,} (64 MiB)")
+        size = len(data)
+        if size >= MAX_RECORD_BYTES:
+            raise RecordError(f"too large: {size:,} bytes, the limit is {MAX_RECORD_BYTES:,} (64 MiB)")
         try:
             value = _decode(data)
         except RecursionError:
@@ -96,9 +97,9 @@ class Codec:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RecordError(_malformed(data, error)) from None
         except MemoryError:
-            raise RecordError(f"too large: no memory left to decode {len(data):,} bytes") from None
-        # Few brackets can't nest deeply: two counts spare nearly every record the walk.
-        if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+            raise RecordError(f"too large: no memory left to decode {size:,} bytes") from None
+        # Few bytes, or few brackets, can't nest deeply: that spares nearly every record the walk.
+        if size > 2 * MAX_DEPTH and data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
             raise RecordError(_too_deep())
         return value
 
