@@ -1,4 +1,4 @@
-"""A proxy in front of a Redis server that loses replies: the fault that makes senders and committers repeat themselves."""
+"""A proxy in front of a Redis server that loses replies, the fault that makes senders and committers ask again."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""The agreement on a stream's identity."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -54,7 +56,7 @@ def test_another_identity_is_refused_with_both(
 
 def test_what_cannot_be_read_is_refused(client: redis.Redis, app_name: str) -> None:
     client.hset(keys.meta(app_name), "stream:orders", "{")
-    with pytest.raises(RedisUnfit, match="stream 'orders' has {"):
+    with pytest.raises(RedisUnfit, match=r"stream 'orders' has \{"):
         meta.agree(client, topology(app_name, ORDERS))
 
 

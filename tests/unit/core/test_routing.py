@@ -1,3 +1,5 @@
+"""The partitioners against values that others published."""
+
 from __future__ import annotations
 
 import pytest
