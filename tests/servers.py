@@ -96,13 +96,13 @@ class Server:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def answers(self) -> bool:
-        """Whether it replies to PING (or asks for a password, which is an answer too)."""
+        """Whether it replies to PING (or asks for a password or its primary, which are answers too)."""
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(5)
                 connection.connect(str(self.socket))
                 connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+                return connection.recv(64).startswith((b"+PONG", b"-NOAUTH", b"-MASTERDOWN"))
         except OSError:
             return False
 

@@ -6,12 +6,14 @@ import importlib.util
 import os
 import platform
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 from runnelctl.errors import RedisUnreachable
 
 _MACHINES = {"amd64": "x86_64"}
+_UNREADABLE = re.compile(r"(?i)bad file format|fatal error|wrong signature|unexpected end of file|manifest file")
 
 
 def binary() -> Path:
@@ -46,9 +48,11 @@ def mending(log: str, program: Path, data: Path) -> str:
     if damaged:
         # The server program is its own checker when it is called by that name. The file is named and not the manifest:
         # by way of the manifest the checker of Valkey 9.1 takes the sound base file for damaged and would empty it.
-        check = f"(exec -a valkey-check-aof {program} --fix {data / 'appendonlydir' / damaged[1]})"
+        name = "redis-check-aof" if program.name.startswith("redis") else "valkey-check-aof"
+        file = shlex.quote(str(data / "appendonlydir" / damaged[1]))
+        check = f"(exec -a {name} {shlex.quote(str(program))} --fix {file})"
         return f"its append-only file is damaged: make a copy of {data}, then cut off the bad end, in bash: {check}"
-    if re.search(r"append only file|AOF|RDB", log):
+    if _UNREADABLE.search(log):
         return f"its data cannot be read: put back a copy of {data}, or move it away to begin with none"
     return "see its log"
 

@@ -15,10 +15,13 @@ LONGEST_BYTES = 100  # the kernel takes 107 on Linux and 103 on macOS
 
 def socket_path(directory: Path) -> str:
     """The socket's path for the server in `directory`. Raises RedisUnreachable if the private place is not private."""
-    path = directory / "s"
+    # A server removes its socket when it ends. By the inode, one whose directory was removed and made anew under it
+    # does not remove its successor's.
+    inode = directory.stat().st_ino
+    path = directory / f"s{inode:x}"
     if len(os.fsencode(path)) <= LONGEST_BYTES:
         return str(path)
-    digest = hashlib.sha256(os.fsencode(os.path.realpath(directory))).hexdigest()[:16]
+    digest = hashlib.sha256(os.fsencode(f"{os.path.realpath(directory)}:{inode}")).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()).absolute() / f"runnelctl-{os.geteuid()}"
     if len(os.fsencode(folder)) + len(digest) + 1 > LONGEST_BYTES:
         folder = Path("/tmp") / folder.name

@@ -74,7 +74,8 @@ def translate(error: BaseException, endpoint: Endpoint) -> RunnelctlError:
     at = f"Redis at {endpoint.shown}"
     if isinstance(error, (raised.InvalidResponse, hiredis.ProtocolError)):
         return RedisUnreachable(f"what answers at {endpoint.shown} is not Redis; check host and port")
-    reply = _reply(error)
+    # The asyncio client wraps a refused password in a ConnectionError.
+    reply = _reply(error) or (_reply(error.__cause__) if error.__cause__ is not None else None)
     if reply is not None:
         kind, meaning = reply
         return kind(f"{at} {meaning}")
@@ -85,8 +86,9 @@ def translate(error: BaseException, endpoint: Endpoint) -> RunnelctlError:
         return RedisUnreachable(f"{at} does not answer in time")
     if isinstance(error, (raised.ConnectionError, EOFError)):
         text = str(error).strip().rstrip(".")
-        hint = "; if it expects TLS, write rediss://" if "closed" in text.lower() and endpoint.scheme == "redis" else ""
-        return RedisUnreachable(f"{at} cannot be reached: {text or 'the connection was closed'}{hint}")
+        if not text or "closed" in text.lower():
+            return RedisUnreachable(_closed(endpoint))
+        return RedisUnreachable(f"{at} cannot be reached: {text}")
     return RedisUnfit(f"{at} refuses a command: {error}")
 
 
@@ -127,6 +129,11 @@ def _os_error(error: BaseException) -> OSError | None:
     return None
 
 
+def _closed(endpoint: Endpoint) -> str:
+    tls = ", or expects TLS (rediss://)" if endpoint.scheme == "redis" else ""
+    return f"Redis at {endpoint.shown} closed the connection: it was stopped, has too many clients (maxclients){tls}"
+
+
 def _connection(error: OSError, endpoint: Endpoint) -> str:
     at = f"Redis at {endpoint.shown}"
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -142,6 +149,8 @@ def _connection(error: OSError, endpoint: Endpoint) -> str:
         return f"there is no socket {endpoint.path}; is Redis running, with `unixsocket {endpoint.path}`?"
     if isinstance(error, TimeoutError):
         return f"{at} does not answer in time"
+    if isinstance(error, (BrokenPipeError, ConnectionResetError, ConnectionAbortedError)):
+        return _closed(endpoint)
     if error.errno in _UNREACHABLE:
         return f"{at} {_UNREACHABLE[error.errno]}"
     return f"{at} cannot be reached: {error.strerror or error}"
