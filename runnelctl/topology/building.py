@@ -181,9 +181,7 @@ def _processes(section: Section, streams: Dict[str, model.Stream], findings: Fin
     scalar = section.scalar("processes")
     own = bool(section.mappings) and "processes" in section.mappings[0].entries
     if asked and asked > stream.partitions and own and scalar is not None:
-        message = (
-            f"{asked} processes, but {stream.name!r} has {stream.partitions} partition(s): no more are started"
-        )
+        message = f"{asked} processes, but {stream.name!r} has {stream.partitions} partition(s): no more are started"
         findings.warning(scalar.place, message)
     return min(asked or os.cpu_count() or 1, stream.partitions)
 

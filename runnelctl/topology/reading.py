@@ -79,6 +79,8 @@ def _sentence(error: yaml.YAMLError) -> str:
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).splitlines()[0]
     if "cannot start any token" in problem:
         problem += " (indent with spaces, not tabs; quote text that begins with % @ or `)"
+    elif "tab character" in problem:
+        problem += " (indent with spaces, not tabs)"
     elif "mapping values are not allowed" in problem:
         problem += " (quote text that holds a colon and a space)"
     elif "',' or '}'" in problem:

@@ -90,7 +90,7 @@ def check(schema: JsonSchema) -> None:
             raise NotASchema(
                 f"{keyword} to {cut(target)!r} is refused: only references inside the schema (#/...)", path
             )
-    if isinstance(schema, dict) and isinstance(schema.get("$schema"), str):
+    if isinstance(schema, dict) and "$schema" in schema:
         _known_draft(schema["$schema"])
     _compiled(schema)
 
@@ -120,7 +120,9 @@ def _references(schema: Any) -> Iterator[tuple[tuple[str | int, ...], str, str]]
                     pending.append(((*path, key), value))
 
 
-def _known_draft(uri: str) -> None:
+def _known_draft(uri: Any) -> None:
+    if not isinstance(uri, str):
+        raise NotASchema("$schema must be the URI of a draft, in text", ("$schema",))
     known = {
         f"http{s}://json-schema.org/{draft}/schema{end}"
         for s in ("", "s")

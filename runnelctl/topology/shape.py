@@ -52,7 +52,7 @@ def check(node: Node, schema: Schema, path: str, findings: Findings, key_place: 
         _mapping(node, branch, path, findings, key_place or node.place)
     elif isinstance(node, Sequence):
         for item in node.items:
-            check(item, branch.get("items", {}), f"{path}.*", findings)
+            check(item, branch.get("items", {}), f"{path}.[]", findings)
     elif not _fits(node, branch):
         _misfit(node, schema, path, findings)
 
@@ -105,7 +105,7 @@ def _misfit(node: Node, schema: Schema, path: str, findings: Findings) -> None:
     sentence = unsupported.value(path, given)
     if sentence is None:
         what, wanted = path.rpartition(".")[2], schema["title"]
-        name = "an item" if what == "*" and isinstance(node, Scalar) else what if what != "*" else "this"
+        name = {"*": "this", "[]": "an item"}.get(what, what)
         choices = [word for branch in schema.get("anyOf", ()) for word in branch.get("enum", ())]
         nearest = wording.did_you_mean(given, choices) if isinstance(given, str) else ""
         sentence = f"{name} must be {wanted}, not {wording.shown(node)}{nearest or wording.hint(node, wanted)}"

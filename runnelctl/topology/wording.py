@@ -38,7 +38,7 @@ def hint(node: Node, wanted: str) -> str:
     if not isinstance(node, Scalar):
         return ""
     if "whole number" in wanted and isinstance(node.value, str) and node.value.strip().isdecimal():
-        return " (without the quotes)"
+        return " (without the leading zero)" if node.value.startswith("0") else " (without the quotes)"
     if "duration" in wanted and type(node.value) in (int, float):
         return f" (did you mean '{cut(node.text)}s'?)"
     if "size" in wanted and type(node.value) in (int, float):

@@ -1,1 +1,1 @@
-"""Parts of the command line, in memory."""
+"""Tests of `runnelctl.cli`, each command called as click calls it."""
