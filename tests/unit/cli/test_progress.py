@@ -14,15 +14,16 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def stderr(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Not a fixture: pytest puts its own stderr back between a fixture and its test."""
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     return terminal
 
 
-def test_it_draws_on_a_terminal_when_it_takes_long(stderr: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_draws_on_a_terminal_when_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = on_terminal(monkeypatch)
     monkeypatch.setattr(progress, "_PATIENCE_S", 0.0)
     with progress.Bar() as bar:
         bar.update("checking", 1, 2)
@@ -30,7 +31,8 @@ def test_it_draws_on_a_terminal_when_it_takes_long(stderr: Terminal, monkeypatch
     assert "sending" in stderr.getvalue()
 
 
-def test_it_stays_silent_in_the_first_second(stderr: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_stays_silent_in_the_first_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = on_terminal(monkeypatch)
     monkeypatch.setattr(progress, "_PATIENCE_S", 1_000.0)
     with progress.Bar() as bar:
         bar.update("checking", 1, 2)
