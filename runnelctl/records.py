@@ -13,8 +13,11 @@ from typing import Any
 import msgspec
 
 from runnelctl.core import routing
+from runnelctl.core.encoded import Encoded
 from runnelctl.core.model import Stream
 from runnelctl.errors import RecordError
+
+__all__ = ["MAX_DEPTH", "MAX_HEADERS", "MAX_RECORD_BYTES", "Codec", "Encoded", "codec_for", "header_fields"]
 
 #: A record must be smaller than this, encoded.
 MAX_RECORD_BYTES = 64 * 1024 * 1024
@@ -29,14 +32,6 @@ _SURROGATE = re.compile(rb"\\u[dD][89abcdefABCDEF][0-9a-fA-F]{2}")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-
-
-class Encoded(msgspec.Struct, frozen=True, gc=False):
-    """A checked record: its JSON, its routing key ("" on a stream without one) and the partition it belongs to."""
-
-    data: bytes
-    key: str
-    partition: int
 
 
 class Codec:
