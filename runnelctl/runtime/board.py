@@ -34,7 +34,7 @@ S_PID = 1  # supervisor: 0 when none
 S_DEAD = 2  # supervisor: the last incarnation that was reaped; written after S_CAUSE and the text
 S_CAUSE = 3  # supervisor: a CAUSE_ below
 S_RESTARTS = 4  # supervisor
-S_TIMED_OUT = 5  # supervisor: unit + 1 whose handler ran out of time, 0 for none
+S_JUDGED = 5  # supervisor, double: when it put the process down, or saw that it had died
 S_READY = 6  # slice: its incarnation once the handler is imported and open
 S_BEAT = 7  # slice, double
 S_RSS = 8  # slice: bytes, as of its last beat
@@ -64,7 +64,6 @@ U_COUNT = 14  # slice: events passed up to the cursor, ever
 U_PROCESSED = 15  # slice: handled since `up`
 U_FAILED = 16  # slice: events that met the policy since `up`
 U_RETRIED = 17  # slice: attempts that failed since `up`
-U_SUSPECT = 18  # slice: ordinal of an event that is tried alone, since its process died under it before
 U_SLOW_US = 19  # slice: the longest handler call since `up`, microseconds
 U_LATENCY = 24  # slice: LATENCY_BUCKETS counts, bucket b: below 2**b microseconds
 

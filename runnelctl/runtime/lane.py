@@ -165,8 +165,8 @@ class Lane:
         return [] if self.ended is not None or self.resyncing else run
 
     async def _run_size(self, room: int) -> int:
-        """How many events to take. An event under suspicion runs alone, straight after a commit, one suspect at a time
-        in the slice: if it kills the process again, the board names it and nobody else is charged."""
+        """How many events to take, 0 to look again. An event under suspicion runs straight after a commit and alone in
+        its slice: if it kills the process again, the board names it and nobody else is charged."""
         ledger, suspect = self.ledger, self.session.suspect
         size = 1 if ledger.done < self.single_until else min(self.slice.batch_size or room, room)
         if suspect <= ledger.done:
@@ -177,7 +177,8 @@ class Lane:
         if ledger.done > ledger.committed:
             await ledger.progress()
             return 0
-        if not self.slice.may_try_suspect(self):
+        if not self._convicted() and not self.slice.may_try_suspect(self):
+            self.idle()
             await self.wait(None)
             return 0
         return 1
@@ -191,7 +192,6 @@ class Lane:
             self.slice.reader.room_made(self)
         if session.suspect == self.ledger.done + 1:
             run[0].attempt = session.tries + 1
-            self.slice.board.q[self.base + cells.U_SUSPECT] = session.suspect
         elif self.ledger.done < self.single_until:
             run[0].attempt = self.slice.processor.retry.attempts
         if session.edit_id:
@@ -240,6 +240,12 @@ class Lane:
                 index = await failures.settle(self, run, index, error)
         self.ledger.close_run(index)
 
+    def _convicted(self) -> bool:
+        """The next event killed its process as often as it may, at least once with nothing else in flight."""
+        session = self.session
+        is_next = session.suspect == self.ledger.done + 1
+        return is_next and session.sure and session.tries >= self.slice.processor.retry.attempts
+
     async def pause(self) -> bool:
         """What is rare: is the lease still ours and fresh, is a commit overdue; then a turn for the other lanes.
 
@@ -255,7 +261,11 @@ class Lane:
                 return False
             now = monotonic()
             deadline = d[cells.H_DEADLINE]
-            if now >= deadline:
+            if slice_.reserved_for_another(self):
+                self.idle()
+                slice_.quiet()
+                await self.wait(None)
+            elif now >= deadline:
                 self.idle()
                 await slice_.woken()
             elif now - ledger.dirty_since >= slice_.commit_every_s:

@@ -54,6 +54,7 @@ class Post:
     due: float | None = 0.0  # when to start it; None: not to be started
     history: History = field(default_factory=History)
     cause: int = cells.CAUSE_NONE  # set when we kill it
+    judged: float = 0.0  # when we did
     tail: deque[str] = field(default_factory=deque)
 
 
@@ -156,7 +157,6 @@ class Supervisor:
         post.began = monotonic()
         if post.slot is not None:
             base = self.board.slot(post.slot.index)
-            self.board.q[base + cells.S_TIMED_OUT] = 0
             self.board.d[base + cells.S_BEAT] = post.began
             self.board.q[base + cells.S_INCARNATION] = post.incarnation
         incarnation = post.incarnation
@@ -201,7 +201,7 @@ class Supervisor:
 
     def _kill(self, post: Post, cause: int) -> None:
         assert post.child is not None
-        post.cause = cause
+        post.cause, post.judged = cause, monotonic()
         child.kill_group(post.child.pid)
 
     # --- endings ----------------------------------------------------------------------------------------------
@@ -252,6 +252,7 @@ class Supervisor:
         crash_loop = after.fate is Fate.CRASH_LOOP
         cause = cells.CAUSE_CRASH_LOOP if crash_loop else post.cause or vitals.cause_of(status)
         self.board.write_text(slot.index, text)
+        self.board.d[base + cells.S_JUDGED] = post.judged if post.cause else now
         self.board.q[base + cells.S_CAUSE] = cause
         self.board.q[base + cells.S_PID] = 0
         self.board.q[base + cells.S_DEAD] = post.incarnation
@@ -296,15 +297,11 @@ class Supervisor:
                 self._kill(self._keeper, cells.CAUSE_DRAIN)
 
     def _judge(self, post: Post, slot: Slot, now: float) -> None:
-        verdict, unit = vitals.judge(self.host, slot, post.incarnation, post.began, now, self._pid(post))
+        verdict = vitals.judge(self.host, slot, post.incarnation, post.began, now, self._pid(post))
         if verdict is Health.WELL:
             return
         self.output.say(f"{slot.name} {verdict.value}: killing it")
-        if verdict is Health.TIMED_OUT:
-            self.board.q[self.board.slot(slot.index) + cells.S_TIMED_OUT] = unit + 1
-            self._kill(post, cells.CAUSE_TIMEOUT)
-        else:
-            self._kill(post, cells.CAUSE_STOPPED)
+        self._kill(post, cells.CAUSE_TIMEOUT if verdict is Health.TIMED_OUT else cells.CAUSE_STOPPED)
 
     @staticmethod
     def _pid(post: Post) -> int:

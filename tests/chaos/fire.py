@@ -104,7 +104,13 @@ class Fire:
             client.send_many("events", records)
 
     def up(self, *flags: str) -> subprocess.Popen[bytes]:
-        environ = {**os.environ, "CHAOS_LOG": str(self.log), "CHAOS_SLEEP_S": str(self.plan.sleep_s), "PYTHONPATH": str(ROOT)}
+        environ = {
+            **os.environ,
+            "CHAOS_LOG": str(self.log),
+            "CHAOS_MENDED": str(self.directory / "mended"),
+            "CHAOS_SLEEP_S": str(self.plan.sleep_s),
+            "PYTHONPATH": str(ROOT),
+        }
         with self.output.open("ab") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "runnelctl", "up", str(self.file), *flags],
