@@ -17,18 +17,21 @@ class Cause(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """An event that was in a handler: its unit, its ordinal, and for how long when the process was judged or died."""
+    """A handler call: its unit, the ordinals of its first and last event (one but for batches), and how long it had
+    been going on when the process was judged or died."""
 
     unit: int
-    ordinal: int
+    first: int
+    last: int
     age_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """An attempt charged to the event with this ordinal. `sure`: it was alone, so nothing else can have done it."""
+    """An attempt charged to a call. `sure`: it was alone and of one event, so nothing else can have done it."""
 
-    ordinal: int
+    first: int
+    last: int
     sure: bool
 
 
@@ -44,4 +47,5 @@ def charged(cause: Cause, in_flight: Sequence[InFlight], timeout_s: float) -> di
     accused = in_flight
     if cause is Cause.TIMED_OUT:
         accused = [event for event in in_flight if event.age_s >= timeout_s / 2]
-    return {event.unit: Charge(event.ordinal, sure=len(accused) == 1) for event in accused}
+    alone = len(accused) == 1
+    return {call.unit: Charge(call.first, call.last, sure=alone and call.first == call.last) for call in accused}

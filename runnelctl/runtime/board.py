@@ -57,6 +57,7 @@ U_BLOCKED = 7  # keeper: 0, or STATE_QUARANTINED or STATE_HALTED as last seen in
 U_TAKEN = 8  # slice: the grant it runs
 U_STATE = 9  # slice: a STATE_ below, of the grant in U_TAKEN
 U_STARTED = 10  # slice: ordinal of the event in the handler (events passed before it + 1)
+U_LAST = 18  # slice: for a batch, the ordinal of its last event; below U_STARTED otherwise
 U_SINCE = 11  # slice, double: when it got there; 0 when nothing is in flight
 U_CURSOR_MS = 12  # slice: committed cursor
 U_CURSOR_SEQ = 13  # slice

@@ -51,7 +51,8 @@ class Lane:
         self.event_bytes = float(UNKNOWN_EVENT_BYTES)
         self.fetched = session.cursor
         self.check_at = 0.0
-        self.single_until = 0  # up to this ordinal a failed batch is searched for its culprit, one event at a time
+        # Up to these ordinals events run one by one: a batch died or failed, and its culprit is looked for.
+        self.alone_until, self.last_try_until = session.alone_until, 0
         self.stopping = False  # finish what runs, commit, release
         self.resyncing = False  # start a new read session before anything else
         self.ended: int | None = None  # a board STATE_ once the lane is over
@@ -168,7 +169,8 @@ class Lane:
         """How many events to take, 0 to look again. An event under suspicion runs straight after a commit and alone in
         its slice: if it kills the process again, the board names it and nobody else is charged."""
         ledger, suspect = self.ledger, self.session.suspect
-        size = 1 if ledger.done < self.single_until else min(self.slice.batch_size or room, room)
+        single = ledger.done < max(self.alone_until, self.last_try_until)
+        size = 1 if single else min(self.slice.batch_size or room, room)
         if suspect <= ledger.done:
             self.slice.suspect_over(self)
             return size
@@ -192,7 +194,7 @@ class Lane:
             self.slice.reader.room_made(self)
         if session.suspect == self.ledger.done + 1:
             run[0].attempt = session.tries + 1
-        elif self.ledger.done < self.single_until:
+        elif self.ledger.done < self.last_try_until:
             run[0].attempt = self.slice.processor.retry.attempts
         if session.edit_id:
             for event in run:

@@ -112,7 +112,10 @@ class Tenure:
         """The event of a unit that was in the handler when its slice died."""
         taken = self._q(unit, cells.U_TAKEN) == self._q(unit, cells.U_GRANT)
         since = self.board.d[self.board.unit(unit.index) + cells.U_SINCE]
-        return InFlight(unit.index, self._q(unit, cells.U_STARTED), judged - since) if taken and since else None
+        if not taken or not since:
+            return None
+        first = self._q(unit, cells.U_STARTED)
+        return InFlight(unit.index, first, max(first, self._q(unit, cells.U_LAST)), judged - since)
 
     async def _crash_loops(self, wire: Wire) -> bool:
         found = False
