@@ -25,7 +25,7 @@ H_DRAIN_DONE = 6  # keeper: how many of them are passed
 H_OWNED = 7  # keeper: leases held, so that `--wait` knows when the host works
 H_WANTED = 8  # keeper: leases that it ought to hold
 
-OUTCOME_NONE, OUTCOME_DRAINED, OUTCOME_HALTED, OUTCOME_DOWN, OUTCOME_BLOCKED, OUTCOME_REFUSED = range(6)
+OUTCOME_NONE, OUTCOME_DRAINED, OUTCOME_HALTED, OUTCOME_DOWN, OUTCOME_BLOCKED = range(5)
 
 # --- slot cells: one slot per slice, whatever process fills it ----------------------------------------------------
 SLOT_CELLS = 16

@@ -128,7 +128,7 @@ def _split(lane: Lane, run: list[Event], index: int, error: BaseException) -> No
         lane.name, len(run) - index, run[index].attempt, short(error),
     )  # fmt: skip
     lane.last_try_until = lane.ledger.first + len(run) - 1
-    lane.put_back(run[index:])
+    lane.intake.put_back(run[index:])
     del run[index:]
 
 

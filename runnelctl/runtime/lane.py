@@ -10,7 +10,6 @@ other lanes) hides behind one comparison with `check_at`, and is looked at in `p
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from runnelctl.event import Event, Source
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import failures
+from runnelctl.runtime.intake import Intake
 from runnelctl.runtime.ledger import Ledger
 from runnelctl.store.leases import Session
 
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from runnelctl.runtime.slice import Slice
 
 TURN_S = 0.010  # how long a lane may run before the others get a turn and the lease is looked at
-READ_EVENTS = 2_048  # of all lanes together: small enough for the processor's caches, large enough to amortise a read
-LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000
-BUFFER_BYTES = 16 * 1024 * 1024
-UNKNOWN_EVENT_BYTES = 1024 * 1024  # the guess before anything was read: start small, grow with what is seen
 
 
 class Lane:
@@ -46,10 +42,7 @@ class Lane:
         self.ledger = Ledger(self, session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
-        self.buffer: deque[list[Any]] = deque()  # replies as they came: lists of entries
-        self.buffered = 0  # entries in it
-        self.event_bytes = float(UNKNOWN_EVENT_BYTES)
-        self.fetched = session.cursor
+        self.intake = Intake(session.cursor)
         self.check_at = 0.0
         # Up to these ordinals events run one by one: a batch died or failed, and its culprit is looked for.
         self.alone_until, self.last_try_until = session.alone_until, 0
@@ -59,32 +52,16 @@ class Lane:
         self.thread: ThreadPoolExecutor | None = None
         self._nudge: asyncio.Future[None] | None = None
 
-    # --- read side --------------------------------------------------------------------------------------------
-
     @property
     def hungry(self) -> bool:
         """Whether the reader should ask for more."""
         if self.stopping or self.resyncing or self.ended is not None:
             return False
-        # One read may be buffered while the next is under way: that is the read-ahead.
-        return self.buffered <= self.share and self.buffered * self.event_bytes < BUFFER_BYTES / 2
+        return self.intake.has_room(self.slice.share)
 
-    @property
-    def share(self) -> int:
-        """This lane's part of a read."""
-        return max(LANE_EVENTS_LEAST, min(LANE_EVENTS_MOST, READ_EVENTS // len(self.slice.lanes)))
-
-    @property
-    def appetite(self) -> int:
-        """How many events the next read may bring, by count and by bytes."""
-        return max(1, min(self.share, int(BUFFER_BYTES / 2 / self.event_bytes)))
-
-    def feed(self, entries: list[list[Any]], event_bytes: float) -> None:
-        """Take entries as Redis sent them, the next ones after `fetched`; `event_bytes` is their mean size."""
-        self.buffer.append(entries)
-        self.buffered += len(entries)
-        self.fetched = entries[-1][0]
-        self.event_bytes = event_bytes
+    def feed(self, entries: list[Any], event_bytes: float) -> None:
+        """Take entries as Redis sent them."""
+        self.intake.add(entries, event_bytes)
         self.nudge()
 
     # --- from outside -----------------------------------------------------------------------------------------
@@ -147,14 +124,14 @@ class Lane:
             self.idle()
             await ledger.progress()
             return []
-        if not self.buffer:
+        if not self.intake.count:
             self.idle()
             await self.wait(None)
             return []
         size = await self._run_size(room)
         if not size:
             return []
-        if slice_.batch_size and 1 < size > self.buffered:
+        if slice_.batch_size and 1 < size > self.intake.count:
             self.idle()
             await self._fill(size, slice_.batch_within_s)
             if self.stopping or self.resyncing or self.ended is not None:
@@ -187,8 +164,7 @@ class Lane:
 
     def _take(self, size: int) -> list[Event]:
         source, session = self.source, self.session
-        entries = self._next_entries(size)
-        self.buffered -= len(entries)
+        entries = self.intake.take(size, gather=bool(self.slice.batch_size))
         run = [Event(event_id, fields, source) for event_id, fields in entries]
         if self.hungry:
             self.slice.reader.room_made(self)
@@ -202,26 +178,10 @@ class Lane:
                     event._fields = edited(event._fields, session.edit)
         return run
 
-    def _next_entries(self, size: int) -> list[Any]:
-        """At most `size` entries; of several replies together only where a batch wants them."""
-        buffer = self.buffer
-        entries = buffer.popleft()
-        while len(entries) < size and buffer and self.slice.batch_size:
-            entries = entries + buffer.popleft()
-        if len(entries) > size:
-            buffer.appendleft(entries[size:])
-            entries = entries[:size]
-        return entries
-
-    def put_back(self, events: list[Event]) -> None:
-        """Events that were taken, but are to be taken again in other runs."""
-        self.buffer.appendleft([[event._id, event._fields] for event in events])
-        self.buffered += len(events)
-
     async def _fill(self, size: int, within_s: float) -> None:
         """Wait for a batch to fill, at most so long."""
         until = monotonic() + within_s
-        while self.buffered < size and (left := until - monotonic()) > 0:
+        while self.intake.count < size and (left := until - monotonic()) > 0:
             await self.wait(left)
             if self.stopping or self.resyncing or self.ended is not None:
                 return
@@ -281,8 +241,7 @@ class Lane:
 
     async def _read_anew(self) -> None:
         """A new read session: settle what is done, then trust nothing but the own hash."""
-        self.buffer.clear()
-        self.buffered = 0
+        self.intake.restart(self.intake.fetched)
         self.idle()
         ledger = self.ledger
         while self.ended is None and ledger.unsettled:
@@ -304,7 +263,7 @@ class Lane:
         self.session = session
         self.states.clear()
         ledger.restart(session)
-        self.fetched = session.cursor
+        self.intake.restart(session.cursor)
         self.resyncing = False
         self.slice.reader.room_made(self)
 

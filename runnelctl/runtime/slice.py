@@ -20,7 +20,7 @@ from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, signals, workload
+from runnelctl.runtime import calls, intake, signals, workload
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
@@ -170,6 +170,11 @@ class Slice:
         asyncio.get_running_loop().call_soon(self._look)
 
     # --- what lanes use ---------------------------------------------------------------------------------------
+
+    @property
+    def share(self) -> int:
+        """How many events each lane may read at once."""
+        return intake.share(len(self.lanes))
 
     async def read_session(self, unit: Unit) -> leases.Session:
         """The unit's own hash, asked for until Redis answers."""

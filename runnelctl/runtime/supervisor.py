@@ -8,54 +8,21 @@ import os
 import random
 import selectors
 import signal
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from time import monotonic
 
 from runnelctl import errors
 from runnelctl.core import lifecycle
-from runnelctl.core.lifecycle import Fate, Health, History
+from runnelctl.core.lifecycle import Fate, Health
 from runnelctl.core.plan import Slot
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import child, signals, vitals
-from runnelctl.runtime.child import Child
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.output import Output, Sink, Source
+from runnelctl.runtime.post import EXITS, REASONS, Post
 
 KEEPER_GRACE_S = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-_EXITS = {
-    cells.OUTCOME_DRAINED: errors.EXIT_OK,
-    cells.OUTCOME_HALTED: errors.EXIT_HALTED,
-    cells.OUTCOME_DOWN: errors.EXIT_OK,
-    cells.OUTCOME_BLOCKED: errors.EXIT_ERROR,
-    cells.OUTCOME_REFUSED: errors.EXIT_USAGE,
-}
-_REASONS = {
-    cells.OUTCOME_DRAINED: "everything is handled",
-    cells.OUTCOME_HALTED: "halted by policy; `runnelctl replay` shows what and why",
-    cells.OUTCOME_DOWN: "asked to stop by `runnelctl down`",
-    cells.OUTCOME_BLOCKED: "what is left is quarantined; `runnelctl replay` shows what and why",
-    cells.OUTCOME_REFUSED: "refused",
-}
-
-
-@dataclass(slots=True)
-class Post:
-    """A place that a process fills: the keeper's (slot None) or a slot's."""
-
-    slot: Slot | None
-    label: str
-    body: Callable[[int], int]
-    child: Child | None = None
-    incarnation: int = 0
-    began: float = 0.0
-    due: float | None = 0.0  # when to start it; None: not to be started
-    history: History = field(default_factory=History)
-    cause: int = cells.CAUSE_NONE  # set when we kill it
-    judged: float = 0.0  # when we did
-    tail: deque[str] = field(default_factory=deque)
 
 
 class Supervisor:
@@ -71,8 +38,8 @@ class Supervisor:
         width = max([len("runnelctl"), *(len(slot.name) for slot in host.plan.slots)])
         self.output = Output(self._selector, width, color="NO_COLOR" not in os.environ)
         self._keep = keep | {fd for pair in host.wakes for fd in pair}
-        self._keeper = Post(None, "runnelctl", lambda _: keeper())
-        self._posts = [self._post(slot, slice_) for slot in host.plan.slots]
+        self._keeper = Post.of_keeper(keeper)
+        self._posts = [Post.of_slot(slot, slice_) for slot in host.plan.slots]
         self._signal_read, self._signal_write = signals.pipe()
         self._stopping_since: float | None = None
         self._forced = False
@@ -81,10 +48,6 @@ class Supervisor:
         self._check_s = vitals.check_interval_s(host.plan)
         self._check_due = 0.0
         self._footer_due = 0.0
-
-    @staticmethod
-    def _post(slot: Slot, slice_: Callable[[int, int], int]) -> Post:
-        return Post(slot, slot.name, lambda incarnation: slice_(slot.index, incarnation))
 
     # --- the loop ---------------------------------------------------------------------------------------------
 
@@ -160,11 +123,9 @@ class Supervisor:
             self.board.d[base + cells.S_BEAT] = post.began
             self.board.q[base + cells.S_INCARNATION] = post.incarnation
         incarnation = post.incarnation
-        name = "keeper" if post.slot is None else post.slot.name
-        post.child = child.fork(name, lambda: post.body(incarnation), self._keep)
+        post.child = child.fork(post.process_name, lambda: post.body(incarnation), self._keep)
         post.due = None
-        number = -1 if post.slot is None else post.slot.index
-        post.tail = self.output.attach(post.label, number, post.child.stdout, post.child.stderr)
+        post.tail = self.output.attach(post.label, post.color, post.child.stdout, post.child.stderr)
         if post.child.pidfd is not None:
             self._selector.register(post.child.pidfd, selectors.EVENT_READ, None)
         if post.slot is not None:
@@ -313,7 +274,7 @@ class Supervisor:
         q = self.board.q
         outcome = q[cells.H_OUTCOME]
         if outcome != cells.OUTCOME_NONE and self._stopping_since is None:
-            self.stop(_REASONS[outcome], _EXITS[outcome])
+            self.stop(REASONS[outcome], EXITS[outcome])
         if (
             not self._announced
             and vitals.all_ready(self.host)

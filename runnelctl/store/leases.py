@@ -135,7 +135,20 @@ async def holdings(wire: Wire, topology: str, units: Sequence[Unit]) -> list[Hol
 async def session(wire: Wire, topology: str, unit: Unit) -> Session:
     """Read the own hash at the start of a read session, and whether anything unread was trimmed away."""
     own, events = unit_keys(topology, unit)
-    fields = ("epoch", "nonce", "cursor", "count", "seq", "tries", "suspect", "alone", "sure", "death", "edit_id", "edit")
+    fields = (
+        "epoch",
+        "nonce",
+        "cursor",
+        "count",
+        "seq",
+        "tries",
+        "suspect",
+        "alone",
+        "sure",
+        "death",
+        "edit_id",
+        "edit",
+    )
     reply, info = await asyncio.gather(wire.send("HMGET", own, *fields), wire.send("XINFO", "STREAM", events))
     if isinstance(reply, Exception):
         raise reply
