@@ -46,7 +46,7 @@ def record(n: int) -> dict[str, Any]:
         "user": f"user-{n * 7919 % 1000}",
         "n": n,
         "amount": n % 997 / 10,
-        "note": "a note of some length, as is usual",
+        "note": "a note of some length, as usual",
     }
 
 

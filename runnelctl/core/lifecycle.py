@@ -46,7 +46,8 @@ def after_death(
     """What follows when a slice process ended. `asked`: it was told to leave. `in_flight`: an event was in a handler.
 
     The first death restarts at once, so that recovery takes a fork; a streak backs off, doubling to 30 s (to 1 s where
-    an event is to blame); a run of 30 s ends the streak. Five idle deaths in 60 s are pardoned, the sixth is a crash loop.
+    an event is to blame); a run of 30 s ends the streak. Five idle deaths in 60 s are pardoned, the sixth is a crash
+    loop.
     """
     if asked:
         return Next(Fate.GONE, 0.0, history)

@@ -132,6 +132,11 @@ async def holdings(wire: Wire, topology: str, units: Sequence[Unit]) -> list[Hol
     return found
 
 
+_SESSION_FIELDS = (
+    "epoch", "nonce", "cursor", "count", "seq", "tries", "suspect", "alone", "sure", "death", "edit_id", "edit",
+)  # fmt: skip
+
+
 async def session(wire: Wire, topology: str, unit: Unit) -> Session:
     """Read the own hash at the start of a read session, and whether anything unread was trimmed away."""
     own, events = unit_keys(topology, unit)
@@ -159,7 +164,8 @@ async def session(wire: Wire, topology: str, unit: Unit) -> Session:
         lost = max(0, facts[b"entries-added"] - facts[b"length"] - int(count or 0))
     return Session(
         int(epoch or 0), _text(nonce), cursor or b"0-0", int(count or 0), int(seq or 0),
-        int(tries or 0), int(suspect or 0), int(alone or 0), sure == b"1", _text(death), edit_id or b"", edit or b"", lost,
+        int(tries or 0), int(suspect or 0), int(alone or 0),
+        sure == b"1", _text(death), edit_id or b"", edit or b"", lost,
     )  # fmt: skip
 
 
