@@ -45,7 +45,7 @@ def _pictures(watch: Watch, first: Snapshot, leaving: Callable[[float], bool]) -
     snapshot, stale, answered_at, began = first, "", time.monotonic(), time.monotonic()
     yield snapshot, stale
     # Thousands of partitions take their time to read and draw: never use more than a quarter of a core for it.
-    while not leaving(max(INTERVAL_S, 3 * (time.monotonic() - began))):
+    while not leaving(min(2.0, max(INTERVAL_S, 3 * (time.monotonic() - began)))):
         began = time.monotonic()
         try:
             snapshot, stale, answered_at = watch.look(), "", time.monotonic()
