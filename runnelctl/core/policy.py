@@ -39,7 +39,7 @@ _FINAL = {Policy.IGNORE: Step.RECORD, Policy.QUARANTINE: Step.QUARANTINE, Policy
 
 
 def backoff_ms(retry: Retry, attempt: int, jitter: float) -> float:
-    """The pause after failed attempt number `attempt`: doubling, capped, spread over its upper half by `jitter` 0..1."""
+    """The pause after failed attempt `attempt`: doubling, capped, spread over its upper half by `jitter` 0..1."""
     ceiling = min(float(retry.max_backoff_ms), retry.backoff_ms * 2.0 ** min(attempt - 1, 60))
     return ceiling * (0.5 + 0.5 * jitter)
 

@@ -14,8 +14,10 @@ import sys
 import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _RESET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -42,7 +44,7 @@ class Child:
 def threads() -> int:
     """How many threads this process has; forking with more than one can deadlock the child."""
     try:
-        return len(os.listdir("/proc/self/task"))
+        return sum(1 for _ in Path("/proc/self/task").iterdir())
     except OSError:
         return 1
 
@@ -54,10 +56,11 @@ def freeze() -> None:
     gc.freeze()
 
 
-def fork(body: Callable[[], int], keep: Collection[int]) -> Child:
+def fork(name: str, body: Callable[[], int], keep: Collection[int]) -> Child:
     """Start `body` in a child in a session of its own, which dies with this process. Its return value is its exit code.
 
-    `keep`: file descriptors that the child may inherit besides its output.
+    `name` is what `ps -o comm` and `top` show (15 characters of it). `keep`: file descriptors that the child may
+    inherit besides its output.
     """
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
@@ -70,7 +73,7 @@ def fork(body: Callable[[], int], keep: Collection[int]) -> Child:
     if pid == 0:
         code = 70
         try:
-            _become_child(parent, out_write, err_write, keep)
+            _become_child(name, parent, out_write, err_write, keep)
             code = body()
         except SystemExit as exit_:
             code = exit_.code if isinstance(exit_.code, int) else 1
@@ -87,11 +90,12 @@ def fork(body: Callable[[], int], keep: Collection[int]) -> Child:
     return Child(pid, _pidfd(pid), out_read, err_read)
 
 
-def _become_child(parent: int, out: int, err: int, keep: Collection[int]) -> None:
+def _become_child(name: str, parent: int, out: int, err: int, keep: Collection[int]) -> None:
     """In the child, before anything of ours or the user's runs."""
     os.setsid()
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        _LIBC.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
     if os.getppid() != parent:  # it died before prctl took effect
         os._exit(0)
     signal.set_wakeup_fd(-1)
@@ -106,6 +110,8 @@ def _become_child(parent: int, out: int, err: int, keep: Collection[int]) -> Non
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     random.seed()
+    # A read makes thousands of short-lived lists: the default threshold of 700 would walk them again and again.
+    gc.set_threshold(20_000, 10, 10)
     gc.enable()
 
 

@@ -80,7 +80,7 @@ def block_refused(lane: Lane, message: str) -> None:
 
 
 def _block_here(lane: Lane, record: Record) -> None:
-    """Stop where the cursor stands: the whole processor under HALT, else this partition. IGNORE can't pass this over."""
+    """Stop where the cursor stands: the processor under HALT, else this partition. IGNORE can't pass this over."""
     halts = lane.slice.processor.policy is Policy.HALT
     record["state"] = "halted" if halts else "quarantined"
     lane.ledger.drop_and_block(_json(record), cells.STATE_HALTED if halts else cells.STATE_QUARANTINED)
@@ -137,7 +137,10 @@ def _punish(lane: Lane, event: Event, index: int, step: Step, record: Record) ->
     lane.count(cells.U_FAILED)
     log = lane.slice.log
     headline = f"{lane.name}: event {event.id} (key {record['key']!r}) failed {record['attempts']} time(s)"
-    details = f"{record['type']}: {record['message']}\n{record['traceback']}".rstrip()
+    raised = record["kind"] in ("raised", "rejected")
+    details = (
+        record["traceback"] if raised else f"{record['type']}: {record['message']}\n{record['traceback']}"
+    ).rstrip()
     if step is Step.RECORD:
         log.error("%s; policy IGNORE passes it over%s\n%s", headline, _where_dead(lane), details)
         lane.ledger.pass_over(event, _effects(lane, event, record))

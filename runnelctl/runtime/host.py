@@ -18,7 +18,7 @@ class Host:
     member: str
     board: Board
     directory: str  # .runnelctl/<name>/hosts/<member>
-    #: wake[slot] wakes that slice; the last two wake the keeper and the supervisor. (read end, write end), not blocking.
+    #: wakes[slot] wakes that slice, the last two keeper and supervisor: read end, write end, not blocking.
     wakes: tuple[tuple[int, int], ...]
     drain: bool  # `up --drain`
     digest: str  # of the topology, so that hosts of different versions notice each other

@@ -151,7 +151,8 @@ class Ledger:
                 return FULL_PAUSE_S
             case b"FENCED":
                 log.warning(
-                    "%s: commit refused, FENCED: epoch %d was taken over by epoch %s of %s; %d event(s) after %s are dropped",
+                    "%s: commit refused, FENCED: epoch %d was taken over by epoch %s of %s; "
+                    "%d event(s) dropped after %s",
                     lane.name, commit.epoch, reply[1].decode(), reply[2].decode() or "nobody",
                     self.done - self.committed, self.cursor.decode(),
                 )  # fmt: skip
@@ -215,7 +216,7 @@ class Ledger:
 
 
 def _numbered(effects: list[Effect], names: list[Argument]) -> list[Argument]:
-    """Effects as lua/commit.lua takes them; keys are appended to `names`. Of several writes to a state the last stays."""
+    """Effects as lua/commit.lua takes them; keys go to `names`. Of several writes to a state the last stays."""
     number: dict[str, int] = {}
     last = {name: index for index, (op, name, _) in enumerate(effects) if op in "SD"}
     flat: list[Argument] = []

@@ -1,4 +1,4 @@
-"""What a host says of itself: the entry it beats with (ownership is decided from it) and the report that `status` shows."""
+"""What a host says of itself: the entry it beats with, which decides ownership, and the report that `status` shows."""
 
 from __future__ import annotations
 

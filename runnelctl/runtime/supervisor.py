@@ -160,7 +160,8 @@ class Supervisor:
             self.board.d[base + cells.S_BEAT] = post.began
             self.board.q[base + cells.S_INCARNATION] = post.incarnation
         incarnation = post.incarnation
-        post.child = child.fork(lambda: post.body(incarnation), self._keep)
+        name = "keeper" if post.slot is None else post.slot.name
+        post.child = child.fork(name, lambda: post.body(incarnation), self._keep)
         post.due = None
         number = -1 if post.slot is None else post.slot.index
         post.tail = self.output.attach(post.label, number, post.child.stdout, post.child.stderr)

@@ -95,11 +95,7 @@ class Tenure:
     async def _bury(self, wire: Wire, slot: int, units: list[Unit]) -> None:
         """A slice died: release its leases, and charge the event that it was in."""
         q, d, base = self.board.q, self.board.d, self.board.slot(slot)
-        in_flight = [
-            InFlight(unit.index, self._q(unit, cells.U_STARTED), self._q(unit, cells.U_SUSPECT) == self._q(unit, cells.U_STARTED))
-            for unit in units
-            if d[self.board.unit(unit.index) + cells.U_SINCE] and self._q(unit, cells.U_TAKEN) == self._q(unit, cells.U_GRANT)
-        ]  # fmt: skip
+        in_flight = [flying for unit in units if (flying := self._in_flight(unit)) is not None]
         kind = q[base + cells.S_CAUSE]
         cause = Cause.PUT_DOWN if kind in _PUT_DOWN else Cause.TIMED_OUT if kind == cells.CAUSE_TIMEOUT else Cause.DIED
         due = charges.charged(cause, in_flight, q[base + cells.S_TIMED_OUT] - 1)
@@ -110,14 +106,22 @@ class Tenure:
             d[self.board.unit(unit.index) + cells.U_SINCE] = 0.0
             self._clear(unit)
 
+    def _in_flight(self, unit: Unit) -> InFlight | None:
+        """The event of a unit that was in the handler when its slice died."""
+        taken = self._q(unit, cells.U_TAKEN) == self._q(unit, cells.U_GRANT)
+        if not taken or not self.board.d[self.board.unit(unit.index) + cells.U_SINCE]:
+            return None
+        started = self._q(unit, cells.U_STARTED)
+        return InFlight(unit.index, started, self._q(unit, cells.U_SUSPECT) == started)
+
     async def _crash_loops(self, wire: Wire) -> bool:
         found = False
         for slot in self.plan.slots:
-            if self.board.q[self.board.slot(slot.index) + cells.S_CAUSE] == cells.CAUSE_CRASH_LOOP:
-                if slot.processor not in self.halted:
-                    record = halts.crash_loop(self.host, slot, self.board.read_text(slot.index))
-                    await self._halt(wire, slot.processor, record)
-                    found = True
+            loops = self.board.q[self.board.slot(slot.index) + cells.S_CAUSE] == cells.CAUSE_CRASH_LOOP
+            if loops and slot.processor not in self.halted:
+                record = halts.crash_loop(self.host, slot, self.board.read_text(slot.index))
+                await self._halt(wire, slot.processor, record)
+                found = True
         return found
 
     async def _halt(self, wire: Wire, processor: str, record: str) -> None:
@@ -221,13 +225,12 @@ class Tenure:
     async def _take(self, wire: Wire, wishes: list[Wish]) -> None:
         ready = [wish for wish in wishes if not self.board.q[self.board.slot(wish.slot.index) + cells.S_LEAVING]]
         nonces = [secrets.randbits(62) | 1 for _ in ready]
-        wanted = [
-            (wish.unit, str(nonce), f"{self.host.member}/{wish.slot.number}", wish.dead, self.plan.processor(wish.unit).start.value)
-            for wish, nonce in zip(ready, nonces, strict=True)
-        ]  # fmt: skip
-        for wish, nonce, outcome in zip(
-            ready, nonces, await leases.acquire(wire, self.topology.name, wanted), strict=True
-        ):
+        wanted = []
+        for wish, nonce in zip(ready, nonces, strict=True):
+            start = self.plan.processor(wish.unit).start.value
+            wanted.append((wish.unit, str(nonce), f"{self.host.member}/{wish.slot.number}", wish.dead, start))
+        outcomes = await leases.acquire(wire, self.topology.name, wanted)
+        for wish, nonce, outcome in zip(ready, nonces, outcomes, strict=True):
             match outcome:
                 case Granted():
                     self._grant(wish, nonce, outcome)

@@ -1,4 +1,4 @@
-"""The user's code in a slice: loading it, opening and closing it, and wrapping it where a stream is validated on read."""
+"""The user's code in a slice: loading it, opening and closing it, wrapping it where a stream is validated on read."""
 
 from __future__ import annotations
 

@@ -42,11 +42,10 @@ def admit(
         if other is not None:
             stored = client.hget(keys.meta(topology.name), _RUNNING)
             there = json.loads(stored) if stored else {}
-            lines = differences(description, there)
+            listed = "".join(f"\n  {line}" for line in differences(description, there)[:10])
             raise UsageError(
                 f"host {other.rsplit(':', 1)[0]} runs another version of this topology: stop it first "
-                "(`runnelctl down`), or start this one with the same file"
-                + "".join(f"\n  {line}" for line in lines[:10])
+                "(`runnelctl down`), or start this one with the same file" + listed
             )
         client.hset(keys.meta(topology.name), _RUNNING, json.dumps(dict(description)))
     return fitness

@@ -90,15 +90,14 @@ def skip(client: redis.Redis, topology: Topology, blockage: Blockage, dead_lette
 def entry(client: redis.Redis, topology: Topology, blockage: Blockage) -> list[bytes] | None:
     """The failed event's fields as stored, or as mended before; None if it is not there any more."""
     own, events = _keys(topology, blockage)
-    reply = client.xrange(events, blockage.event_id, blockage.event_id)
+    reply: Any = client.xrange(events, blockage.event_id, blockage.event_id)
     if not reply:
         return None
-    event_fields = reply[0][1]
-    flat = [part for pair in event_fields.items() for part in pair] if isinstance(event_fields, dict) else event_fields
-    edit_id, edit = client.hmget(own, "edit_id", "edit")
-    if edit_id == blockage.event_id.encode() and edit:
-        flat = [edit if i and flat[i - 1] == b"data" else part for i, part in enumerate(flat)]
-    return list(flat)
+    flat: list[Any] = [part for pair in reply[0][1].items() for part in pair]
+    edited: Any = client.hmget(own, ["edit_id", "edit"])
+    if edited[0] == blockage.event_id.encode() and edited[1]:
+        flat = [edited[1] if i and flat[i - 1] == b"data" else part for i, part in enumerate(flat)]
+    return flat
 
 
 def _keys(topology: Topology, blockage: Blockage) -> tuple[str, str]:

@@ -1,1 +1,1 @@
-"""The pure core."""
+"""Pure decisions."""

@@ -1,0 +1,1 @@
+"""Load, faults and a checker: what the promises are held against."""

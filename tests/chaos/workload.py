@@ -1,0 +1,58 @@
+"""The handlers of the chaos topologies. Every call leaves a line in an append-only file, outside Redis, so that what was
+done can be judged without asking the thing under test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import Any
+
+_LOG = os.open(os.environ.get("CHAOS_LOG", os.devnull), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+_SLEEP_S = float(os.environ.get("CHAOS_SLEEP_S", "0"))
+
+
+def _write(event: Any, ctx: Any) -> dict[str, Any]:
+    value: dict[str, Any] = event.value
+    line = f"{os.getpid()} {ctx.epoch} {ctx.partition} {value['key']} {value['seq']} {time.monotonic_ns()}\n"
+    os.write(_LOG, line.encode())
+    return value
+
+
+def _misbehave(value: dict[str, Any]) -> None:
+    """What the record asks for, as long as nobody has mended it."""
+    match value.get("do"):
+        case "raise":
+            raise ValueError(f"asked to fail at {value['key']}/{value['seq']}")
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            time.sleep(3600)
+
+
+async def effect(event: Any, ctx: Any) -> None:
+    value = event.value
+    _misbehave(value)
+    if _SLEEP_S:
+        await asyncio.sleep(_SLEEP_S)
+    _write(event, ctx)
+    ctx.state["n"] = ctx.state.get("n", 0) + 1
+
+
+def effect_sync(event: Any, ctx: Any) -> None:
+    value = event.value
+    _misbehave(value)
+    if _SLEEP_S:
+        time.sleep(_SLEEP_S)
+    _write(event, ctx)
+    ctx.state["n"] = ctx.state.get("n", 0) + 1
+
+
+async def effect_batch(events: list[Any], ctx: Any) -> None:
+    for event in events:
+        _misbehave(event.value)
+    for event in events:
+        _write(event, ctx)
+        state = ctx.state_of(event.key)
+        state["n"] = state.get("n", 0) + 1
