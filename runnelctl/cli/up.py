@@ -10,10 +10,12 @@ from pathlib import Path
 import click
 
 from runnelctl import errors, topology
+from runnelctl.cli import hosting
 from runnelctl.cli.options import topology_argument
 from runnelctl.core.model import Topology
 from runnelctl.runtime import homes, launch
 from runnelctl.store import admission, connect
+from runnelctl.store.preflight import Fitness
 from runnelctl.store.reach import Reached, reach
 
 WAIT_LIMIT_S = 120.0
@@ -38,10 +40,10 @@ def command(file: Path, only: str | None, detach: bool, wait: bool, drain: bool)
     base = homes.root()
     homes.sweep(base, described.name)
     with reach(described.redis, described.name) as reached:
-        notes = _admitted(described, reached, base, chosen)
+        notes = _notes(described, reached, hosting.admitted(described, reached, base), chosen)
         if detach:
             return _in_background(described, reached, base, notes, chosen, drain=drain, wait=wait)
-        return _run(described, reached, base, notes, chosen, drain=drain, detached=False)
+        return hosting.run(described, reached, base, notes, chosen, drain=drain)
 
 
 def _chosen(described: Topology, only: str | None) -> list[str]:
@@ -57,41 +59,15 @@ def _chosen(described: Topology, only: str | None) -> list[str]:
     return names
 
 
-def _admitted(described: Topology, reached: Reached, base: Path, chosen: list[str]) -> list[str]:
-    """Settle with Redis what must be settled before anything runs; returns what is worth saying."""
-    gone = {home.member for home in homes.found(base, described.name) if not home.alive}
+def _notes(described: Topology, reached: Reached, fitness: Fitness, chosen: list[str]) -> list[str]:
+    """Lift halts, since starting again is a retry; returns what is worth saying."""
     with connect.client(reached.endpoint, timeout_ms=5_000, client_name="runnelctl:up") as client:
-        fitness = admission.admit(
-            client, reached.endpoint, described, topology.digest(described), topology.describe(described),
-            topology.differences, gone.__contains__,
-        )  # fmt: skip
         lifted = admission.lift_halts(client, reached.endpoint, described, chosen)
     server = f"{'embedded ' if reached.embedded else ''}{fitness.server.capitalize()} {fitness.version}"
     notes = [f"{server}, {fitness.durability}"]
     notes += [f"warning: {warning}" for warning in fitness.warnings if warning != fitness.durability]
     notes += [f"{name} was halted; starting it again retries the event that halted it" for name in lifted]
     return notes
-
-
-def _run(
-    described: Topology,
-    reached: Reached,
-    base: Path,
-    notes: list[str],
-    chosen: list[str],
-    *,
-    drain: bool,
-    detached: bool,
-) -> int:
-    home, lock = homes.create(
-        base, described.name, str(Path(described.file).absolute()), pid=os.getpid(), detached=detached
-    )
-    try:
-        host = launch.host_of(described, reached, home, topology.digest(described), only=chosen, drain=drain)
-        summary = launch.summary(host.plan, reached.endpoint.shown)
-        return launch.launch(host, reached, lock, [summary, *notes])
-    finally:
-        homes.remove(home)
 
 
 def _in_background(
@@ -103,7 +79,7 @@ def _in_background(
     if launch.detach(log):
         code = 1
         try:
-            code = _run(described, reached, base, notes, chosen, drain=drain, detached=True)
+            code = hosting.run(described, reached, base, notes, chosen, drain=drain, detached=True)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -64,9 +64,7 @@ class Sweep:
 
     def pairs(self, names: Sequence[bytes], texts: Sequence[Any]) -> list[tuple[str, State]]:
         """(event key, state) of what an MGET brought; a state that was deleted meanwhile is left out."""
-        return [
-            (self._key(name), decoded(text)) for name, text in zip(names, texts, strict=True) if text is not None
-        ]
+        return [(self._key(name), decoded(text)) for name, text in zip(names, texts, strict=True) if text is not None]
 
     def _match(self, name: bytes) -> re.Match[str] | None:
         return self._name.match(name.decode("utf-8", "surrogateescape"))

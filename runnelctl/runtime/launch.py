@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from runnelctl.core.model import Topology
@@ -19,10 +19,17 @@ from runnelctl.store.reach import Reached
 
 
 def host_of(
-    topology: Topology, reached: Reached, home: Home, digest: str, *, only: Collection[str] | None, drain: bool
+    topology: Topology,
+    reached: Reached,
+    home: Home,
+    digest: str,
+    *,
+    only: Collection[str] | None,
+    drain: bool,
+    partitions: Mapping[str, Collection[int]] | None = None,
 ) -> Host:
-    """The frozen values of a host, its board and its pipes; nothing runs yet."""
-    plan = make_plan(topology, only)
+    """The frozen values of a host, its board and its pipes; nothing runs yet. `only`, `partitions`: as in core/plan."""
+    plan = make_plan(topology, only, partitions)
     return Host(
         plan=plan,
         endpoint=reached.endpoint,

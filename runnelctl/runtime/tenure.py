@@ -90,7 +90,8 @@ class Tenure:
             self._set(unit, cells.U_BLOCKED, state)
         if state == cells.STATE_HALTED:
             (holding,) = await leases.holdings(wire, self.topology.name, [unit])
-            await self._halt(wire, unit.processor, holding.record or "{}")
+            if holding.record is not None:  # else somebody was quick to replay it
+                await self._halt(wire, unit.processor, holding.record)
 
     async def _bury(self, wire: Wire, slot: int, units: list[Unit]) -> None:
         """A slice died: release its leases, and charge the event that it was in."""
@@ -181,11 +182,14 @@ class Tenure:
     def _target(self, members: Mapping[str, bytes], holdings: list[Holding]) -> dict[int, Place | None]:
         """Where every unit should run, as all hosts compute it."""
         capacities = {member: capacity(entry) for member, entry in members.items()}
+        if self.plan.partial:
+            slots = {name: len(self.plan.slots_of(name)) for name in self.plan.processors}
+            capacities = {self.host.member: slots} if self.host.member in members else {}
         target: dict[int, Place | None] = {}
         mine = 0
         for processor in self.plan.processors:
             units = self.plan.units_of(processor)
-            able = {member: slots.get(processor, 0) for member, slots in capacities.items()}
+            able = {member: places.get(processor, 0) for member, places in capacities.items()}
             owners = [place(holdings[unit.index].owner, able) for unit in units]
             for unit, chosen in zip(units, assign(able, owners, self._turn[processor]), strict=True):
                 target[unit.index] = chosen
