@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+_UNSET = msgspec.UNSET
+
 
 class Skip(Exception):
     """Raised by a handler: this event is none of mine. It is passed over and counts as done; nothing is recorded."""
@@ -51,15 +53,16 @@ class Event(msgspec.Struct, eq=False, gc=False):
     def value(self) -> Any:
         """The decoded record; decoded on first use. Raises RecordError if the stored bytes are no record."""
         value = self._value
-        if value is msgspec.UNSET:
-            value = self._value = self._source.decode(self.raw)
+        if value is _UNSET:
+            fields = self._fields
+            value = self._value = self._source.decode(fields[1] if fields[0] == b"data" else self.raw)
         return value
 
     @property
     def raw(self) -> bytes:
         """The record as stored: UTF-8 JSON."""
         fields = self._fields
-        return fields[1] if fields and fields[0] == b"data" else self._field(b"data") or b""
+        return fields[1] if fields[0] == b"data" else self._field(b"data") or b""
 
     @property
     def key(self) -> str:

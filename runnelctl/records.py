@@ -13,8 +13,11 @@ from typing import Any
 import msgspec
 
 from runnelctl.core import routing
+from runnelctl.core.encoded import Encoded
 from runnelctl.core.model import Stream
 from runnelctl.errors import RecordError
+
+__all__ = ["MAX_DEPTH", "MAX_HEADERS", "MAX_RECORD_BYTES", "Codec", "Encoded", "codec_for", "header_fields"]
 
 #: A record must be smaller than this, encoded.
 MAX_RECORD_BYTES = 64 * 1024 * 1024
@@ -29,14 +32,6 @@ _SURROGATE = re.compile(rb"\\u[dD][89abcdefABCDEF][0-9a-fA-F]{2}")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-
-
-class Encoded(msgspec.Struct, frozen=True, gc=False):
-    """A checked record: its JSON, its routing key ("" on a stream without one) and the partition it belongs to."""
-
-    data: bytes
-    key: str
-    partition: int
 
 
 class Codec:
@@ -87,8 +82,9 @@ class Codec:
 
         Of a name that occurs twice in an object the last one counts. Integers may have up to 4,300 digits.
         """
-        if len(data) >= MAX_RECORD_BYTES:
-            raise RecordError(f"too large: {len(data):,} bytes, the limit is {MAX_RECORD_BYTES:,} (64 MiB)")
+        size = len(data)
+        if size >= MAX_RECORD_BYTES:
+            raise RecordError(f"too large: {size:,} bytes, the limit is {MAX_RECORD_BYTES:,} (64 MiB)")
         try:
             value = _decode(data)
         except RecursionError:
@@ -96,9 +92,9 @@ class Codec:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RecordError(_malformed(data, error)) from None
         except MemoryError:
-            raise RecordError(f"too large: no memory left to decode {len(data):,} bytes") from None
-        # Few brackets can't nest deeply: two counts spare nearly every record the walk.
-        if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+            raise RecordError(f"too large: no memory left to decode {size:,} bytes") from None
+        # Few bytes, or few brackets, can't nest deeply: that spares nearly every record the walk.
+        if size > 2 * MAX_DEPTH and data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
             raise RecordError(_too_deep())
         return value
 

@@ -20,7 +20,7 @@ from runnelctl.store.produce import Producer
 
 Headers = Mapping[str, str | bytes]
 #: Records that are checked, queued and sent together by `send_many`; bounds memory and how long the loop is held.
-WINDOW_RECORDS = 2_000
+WINDOW_RECORDS = 1_000
 WINDOW_BYTES = 4 * 1024 * 1024
 #: A slow source's records don't wait for the window to fill.
 WINDOW_MS = 200

@@ -59,7 +59,8 @@ def freeze() -> None:
 def fork(name: str, body: Callable[[], int], keep: Collection[int]) -> Child:
     """Start `body` in a child in a session of its own, which dies with this process. Its return value is its exit code.
 
-    `name` is what `ps -o comm` and `top` show (15 characters of it). `keep`: file descriptors that the child may inherit besides its output.
+    `name` is what `ps -o comm` and `top` show (15 characters of it). `keep`: file descriptors that the child may
+    inherit besides its output.
     """
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
@@ -109,6 +110,8 @@ def _become_child(name: str, parent: int, out: int, err: int, keep: Collection[i
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     random.seed()
+    # A read makes thousands of short-lived lists: the default threshold of 700 would walk them again and again.
+    gc.set_threshold(20_000, 10, 10)
     gc.enable()
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from runnelctl.runtime.slice import Slice
 
 TURN_S = 0.010  # how long a lane may run before the others get a turn and the lease is looked at
-BUFFER_EVENTS = 2_000
+READ_EVENTS = 2_048  # of all lanes together: small enough for the processor's caches, large enough to amortise a read
+LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000
 BUFFER_BYTES = 16 * 1024 * 1024
 UNKNOWN_EVENT_BYTES = 1024 * 1024  # the guess before anything was read: start small, grow with what is seen
 
@@ -45,8 +46,8 @@ class Lane:
         self.ledger = Ledger(self, session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
-        self.buffer: deque[list[Any]] = deque()
-        self.buffered_bytes = 0.0
+        self.buffer: deque[list[Any]] = deque()  # replies as they came: lists of entries
+        self.buffered = 0  # entries in it
         self.event_bytes = float(UNKNOWN_EVENT_BYTES)
         self.fetched = session.cursor
         self.check_at = 0.0
@@ -64,18 +65,24 @@ class Lane:
         """Whether the reader should ask for more."""
         if self.stopping or self.resyncing or self.ended is not None:
             return False
-        return len(self.buffer) < BUFFER_EVENTS // 2 and self.buffered_bytes < BUFFER_BYTES // 2
+        # One read may be buffered while the next is under way: that is the read-ahead.
+        return self.buffered <= self.share and self.buffered * self.event_bytes < BUFFER_BYTES / 2
+
+    @property
+    def share(self) -> int:
+        """This lane's part of a read."""
+        return max(LANE_EVENTS_LEAST, min(LANE_EVENTS_MOST, READ_EVENTS // len(self.slice.lanes)))
 
     @property
     def appetite(self) -> int:
         """How many events the next read may bring, by count and by bytes."""
-        return max(1, min(BUFFER_EVENTS // 2, int(BUFFER_BYTES / 2 / self.event_bytes)))
+        return max(1, min(self.share, int(BUFFER_BYTES / 2 / self.event_bytes)))
 
     def feed(self, entries: list[list[Any]], event_bytes: float) -> None:
         """Take entries as Redis sent them, the next ones after `fetched`; `event_bytes` is their mean size."""
-        self.buffer.extend(entries)
+        self.buffer.append(entries)
+        self.buffered += len(entries)
         self.fetched = entries[-1][0]
-        self.buffered_bytes += event_bytes * len(entries)
         self.event_bytes = event_bytes
         self.nudge()
 
@@ -146,7 +153,7 @@ class Lane:
         size = await self._run_size(room)
         if not size:
             return []
-        if slice_.batch_size and 1 < size > len(self.buffer):
+        if slice_.batch_size and 1 < size > self.buffered:
             self.idle()
             await self._fill(size, slice_.batch_within_s)
             if self.stopping or self.resyncing or self.ended is not None:
@@ -176,11 +183,10 @@ class Lane:
         return 1
 
     def _take(self, size: int) -> list[Event]:
-        buffer, source, session = self.buffer, self.source, self.session
-        take = min(size, len(buffer))
-        self.buffered_bytes -= self.buffered_bytes * take / len(buffer)
-        pop = buffer.popleft
-        run = [Event(entry[0], entry[1] or [], source) for entry in [pop() for _ in range(take)]]
+        source, session = self.source, self.session
+        entries = self._next_entries(size)
+        self.buffered -= len(entries)
+        run = [Event(event_id, fields, source) for event_id, fields in entries]
         if self.hungry:
             self.slice.reader.room_made(self)
         if session.suspect == self.ledger.done + 1:
@@ -194,15 +200,26 @@ class Lane:
                     event._fields = edited(event._fields, session.edit)
         return run
 
+    def _next_entries(self, size: int) -> list[Any]:
+        """At most `size` entries; of several replies together only where a batch wants them."""
+        buffer = self.buffer
+        entries = buffer.popleft()
+        while len(entries) < size and buffer and self.slice.batch_size:
+            entries = entries + buffer.popleft()
+        if len(entries) > size:
+            buffer.appendleft(entries[size:])
+            entries = entries[:size]
+        return entries
+
     def put_back(self, events: list[Event]) -> None:
         """Events that were taken, but are to be taken again in other runs."""
-        self.buffer.extendleft([event._id, event._fields] for event in reversed(events))
-        self.buffered_bytes += self.event_bytes * len(events)
+        self.buffer.appendleft([[event._id, event._fields] for event in events])
+        self.buffered += len(events)
 
     async def _fill(self, size: int, within_s: float) -> None:
         """Wait for a batch to fill, at most so long."""
         until = monotonic() + within_s
-        while len(self.buffer) < size and (left := until - monotonic()) > 0:
+        while self.buffered < size and (left := until - monotonic()) > 0:
             await self.wait(left)
             if self.stopping or self.resyncing or self.ended is not None:
                 return
@@ -253,7 +270,7 @@ class Lane:
     async def _read_anew(self) -> None:
         """A new read session: settle what is done, then trust nothing but the own hash."""
         self.buffer.clear()
-        self.buffered_bytes = 0.0
+        self.buffered = 0
         self.idle()
         ledger = self.ledger
         while self.ended is None and ledger.unsettled:

@@ -39,7 +39,7 @@ class Reader:
             return
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
-        elif self._wire is not None and self._interrupting is None:
+        elif self._interrupting is None and self._wire is not None:
             self._interrupting = asyncio.get_running_loop().create_task(self._interrupt(self._wire))
 
     async def main(self) -> None:
@@ -58,17 +58,28 @@ class Reader:
                 await self._read(wire, lanes)
 
     async def _read(self, wire: Wire, lanes: list[Lane]) -> None:
-        """One XREAD, its entries handed to their lanes."""
-        topology = self.slice.topology.name
+        """One XREAD, its entries handed to their lanes.
+
+        While lanes are full it must not block for the others: the full ones will have room in a moment. Only when the
+        others have nothing either, it blocks, to be interrupted as soon as there is room.
+        """
         asked = [lane.fetched for lane in lanes]
+        topology = self.slice.topology.name
         streams = [keys.events(topology, lane.unit.stream, lane.unit.partition) for lane in lanes]
         count = min(lane.appetite for lane in lanes)
         count = max(1, min(count, int(REPLY_BYTES / len(lanes) / max(lane.event_bytes for lane in lanes))))
+        read = ("XREAD", "COUNT", count)
         before = wire.bytes_received
         self._reading = set(lanes)
-        self._wire = wire
         try:
-            reply = await wire.call("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", *streams, *asked)
+            reply = None
+            if len(lanes) < len(self.slice.lanes):
+                reply = await wire.call(*read, "STREAMS", *streams, *asked)
+            if reply is None:
+                if any(lane.hungry and lane not in self._reading for lane in self.slice.lanes.values()):
+                    return
+                self._wire = wire
+                reply = await wire.call(*read, "BLOCK", BLOCK_MS, "STREAMS", *streams, *asked)
         except ConnectionLost as error:
             self.slice.log.warning("%s; reading anew when it is back", error)
             return
@@ -81,9 +92,8 @@ class Reader:
             self._wire = None
             self._reading = set()
         if reply:
-            by_name = {
-                name.encode(): asking for name, asking in zip(streams, zip(lanes, asked, strict=True), strict=True)
-            }
+            names = (name.encode() for name in streams)
+            by_name = dict(zip(names, zip(lanes, asked, strict=True), strict=True))
             mean = (wire.bytes_received - before) / sum(len(entries) for _, entries in reply)
             for name, entries in reply:
                 lane, after = by_name[name]

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -31,6 +32,7 @@ __all__ = ["Embedded", "binary", "ensure"]
 FOLDER = ".runnelctl"
 PATIENCE_S = 30  # for a server that is ending, or that somebody else is starting
 _LOG_LIMIT_BYTES = 1 << 20
+_LITTLE_BYTES = 1 << 16
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -196,6 +198,8 @@ def _did_not_start(directory: Path, program: Path, reason: str, told_before: int
         lines = [line for line in written.read().decode("utf-8", "replace").splitlines() if line.strip()]
     tail = "".join(f"\n  {line}" for line in lines[-5:])
     advice = mending("\n".join(lines), program, directory / warden.DATA)
+    if not lines and shutil.disk_usage(directory).free < _LITTLE_BYTES:
+        advice = "the disk is full: make room and start again"  # so full that there was no room to say so
     return RedisUnreachable(
         f"the embedded server in {directory} does not start: {reason or 'its warden ended early'}; {advice}"
         + (f"\nThe end of {log}:{tail}" if tail else "")

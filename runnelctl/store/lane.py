@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from runnelctl import errors
 from runnelctl.core import keys
+from runnelctl.core.encoded import Encoded
 from runnelctl.core.model import Stream
-from runnelctl.records import Encoded
 from runnelctl.store.scripts import Word
 
 CHUNK_ENTRIES = 500

@@ -19,8 +19,8 @@ from typing import Any
 import msgspec
 
 from runnelctl import errors
+from runnelctl.core.encoded import Encoded
 from runnelctl.core.model import Stream
-from runnelctl.records import Encoded
 from runnelctl.store import refusal
 from runnelctl.store.carry import Answer, Lost, ScriptCall, Unsent
 from runnelctl.store.lane import Batch, Chunk, Lane

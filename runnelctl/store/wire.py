@@ -46,6 +46,7 @@ class Wire(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._heard_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._outgoing: list[bytes] = []
         self._known: set[str] = set()
         self.bytes_received = 0
         self.lost: ConnectionLost | None = None
@@ -119,7 +120,9 @@ class Wire(asyncio.Protocol):
             if self._timer is None:
                 self._timer = self._loop.call_later(self._timeout_s, self._check_silence)
         self._waiting.append(future)
-        self._transport.write(hiredis.pack_command(arguments))  # type: ignore[arg-type]
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]
         return future
 
     async def call(self, *arguments: Argument) -> Any:
@@ -154,6 +157,12 @@ class Wire(asyncio.Protocol):
         self._fail(ConnectionLost("closed"))
 
     # --- inside
+
+    def _flush(self) -> None:
+        """Everything asked for in one turn of the loop goes out in one write."""
+        outgoing, self._outgoing = self._outgoing, []
+        if self._transport is not None and self.lost is None:
+            self._transport.write(outgoing[0] if len(outgoing) == 1 else b"".join(outgoing))
 
     def _check_silence(self) -> None:
         """One timer per busy connection, not per request: it looks when the oldest answer was last due."""

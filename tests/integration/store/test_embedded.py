@@ -294,6 +294,34 @@ def test_a_warden_that_was_killed_takes_its_server_along(root: Path) -> None:
             assert get(held, "a") == b"1"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
+def test_a_server_ends_with_its_warden_although_nobody_asks(root: Path) -> None:
+    with ensure(NAME, root=root):
+        before = record(root)
+        os.kill(before["warden_pid"], signal.SIGKILL)
+        wait_for_end(before["pid"])
+
+
+def test_no_second_server_starts_while_an_orphan_has_not_ended(root: Path) -> None:
+    """The orphan is stopped, so it can neither answer nor end: its data is still its own."""
+    with ensure(NAME, root=root) as held:
+        set_(held, "a", "1")
+        before = record(root)
+        os.kill(before["pid"], signal.SIGSTOP)
+        os.kill(before["warden_pid"], signal.SIGKILL)
+        wait_until(lambda: free(folder(root) / warden.WARDEN_LOCK), message="the warden to be dead")
+        assert not free(folder(root) / warden.SERVER_LOCK)
+        newcomer = run(USER, str(root), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        wait_until(lambda: _holders(root) >= 2, message="the newcomer to hold the lock")
+        os.kill(before["pid"], signal.SIGCONT)
+        assert newcomer.stdout is not None
+        assert newcomer.stdout.readline() == b"up\n"
+        assert ended(before["pid"])
+        held.revive()
+        assert get(held, "a") == b"1"
+        newcomer.communicate()
+
+
 def test_a_server_without_a_warden_is_shut_down_and_replaced(root: Path) -> None:
     """As on macOS, where the kernel does not tell the server that its warden was killed."""
     with ensure(NAME, root=root) as held:
@@ -304,7 +332,10 @@ def test_a_server_without_a_warden_is_shut_down_and_replaced(root: Path) -> None
     fcntl.flock(lock, fcntl.LOCK_EX)
     data = str(folder(root) / "data")
     orphan = subprocess.Popen(
-        [before["binary"], "--port", "0", "--unixsocket", held.endpoint.path, "--dir", data, "--appendonly", "yes"],
+        [
+            *(before["binary"], "--port", "0", "--unixsocket", held.endpoint.path, "--dir", data),
+            *("--appendonly", "yes", "--save", ""),
+        ],
         pass_fds=(lock,),
         stdout=subprocess.DEVNULL,
     )
@@ -399,6 +430,22 @@ def test_a_directory_that_is_removed_is_made_anew(root: Path) -> None:
             wait_for_end(before["warden_pid"])
             assert get(new, "a") == b"1"
             assert record(root)["pid"] != before["pid"]
+
+
+def test_a_newcomer_that_waited_in_a_removed_directory_takes_the_new_lock(root: Path) -> None:
+    folder(root).mkdir(parents=True)
+    lock = folder(root) / warden.USERS_LOCK
+    ending = warden.open_lock(lock)
+    fcntl.flock(ending, fcntl.LOCK_EX)  # as a warden does while its server ends
+    newcomer = run(USER, str(root), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    files = psutil.Process(newcomer.pid).open_files
+    wait_until(lambda: any(file.path == str(lock) for file in files()), message="the newcomer to wait for the lock")
+    shutil.rmtree(root / ".runnelctl")
+    os.close(ending)
+    assert newcomer.stdout is not None
+    assert newcomer.stdout.readline() == b"up\n"
+    assert not free(lock)
+    newcomer.communicate()
 
 
 def test_damaged_data_is_told_with_the_command_that_mends_it(root: Path) -> None:

@@ -185,9 +185,11 @@ def test_too_many_clients(start_server: Callable[..., Server], server_kind: str)
     server = start_server(server_kind, "--maxclients", "1")
     with client(server.endpoint) as connection:
         connection.ping()
-        error = told(server.endpoint, "PING")
-    assert isinstance(error, RedisUnreachable)
-    assert "maxclients" in str(error)
+        # Whether the server's word or the end of the connection arrives first is chance: `told` may see both.
+        other = client(server.endpoint)
+        with pytest.raises(RedisUnreachable, match="maxclients"), translated(server.endpoint):
+            other.ping()
+        other.close()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Figures, each beside a baseline in the same run. Quote ratios: machines are noisy."""

@@ -1,0 +1,121 @@
+"""How fast one slice drains a backlog, beside the raw loop, in alternating rounds on the same server.
+
+    python -m benchmarks.drain --events 400000 --rounds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import runnelctl
+from runnelctl.store import connect
+from runnelctl.store.reach import reach
+
+ROOT = Path(__file__).resolve().parents[1]
+TOPOLOGY = """
+name: {name}
+redis: embedded
+pythonpath: ["{root}"]
+streams:
+  events: {{partitions: {partitions}, key: user, capacity: 100000000}}
+  out: {{partitions: {partitions}, key: user, capacity: 100000000}}
+processors:
+  noop: {{stream: events, handler: "benchmarks.handlers:{handler}", processes: 1}}
+"""
+
+
+def fill(file: Path, events: int) -> None:
+    """Send events of about 100 bytes, 1,000 users, uniform."""
+    with runnelctl.connect_sync(file) as client:
+        client.send_many("events", (record(n) for n in range(events)))
+
+
+def record(n: int) -> dict[str, Any]:
+    return {"user": f"user-{n * 7919 % 1000}", "n": n, "amount": n % 997 / 10, "note": "a note of some length, as is usual"}
+
+
+def raw(socket: str, name: str, partitions: int, events: int) -> dict[str, float]:
+    """One round of the raw loop, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.raw_loop", socket, name, "events", str(partitions), str(events)]
+    done = subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def ours(file: Path, client: Any, name: str, partitions: int, events: int) -> dict[str, float]:
+    """One round of `up` from the beginning of the stream: speed and the slice's CPU between 20 and 90 % of it."""
+    owns = [f"{{{name}:events:{p}}}:own:noop" for p in range(partitions)]
+    client.delete(*owns)
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    up = subprocess.Popen(
+        [sys.executable, "-m", "runnelctl", "up", str(file)], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        first, last = events // 5, events * 9 // 10
+        began_at, began, cpu, slice_ = 0, 0.0, 0.0, None
+        while True:
+            with client.pipeline(transaction=False) as pipe:
+                for own in owns:
+                    pipe.hget(own, "count")
+                done = sum(int(count or 0) for count in pipe.execute())
+            now = time.perf_counter()
+            if slice_ is None and done >= first:
+                slice_ = next(c for c in psutil.Process(up.pid).children() if c.name().startswith("noop"))
+                began_at, began, cpu = done, now, sum(slice_.cpu_times()[:2])
+            if slice_ is not None and done >= last:
+                spent = sum(slice_.cpu_times()[:2]) - cpu
+                break
+            if up.poll() is not None:
+                raise SystemExit(up.stderr.read().decode() if up.stderr else "up ended")
+            time.sleep(0.01)
+        handled = done - began_at
+        return {"events_per_s": handled / (now - began), "cpu_us_per_event": spent / handled * 1e6}
+    finally:
+        up.terminate()
+        up.communicate(timeout=30)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=400_000)
+    parser.add_argument("--partitions", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--handler", default="noop")
+    options = parser.parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="bench-"))
+    os.environ["RUNNELCTL_DIR"] = str(directory)
+    file = directory / "topology.yaml"
+    name = "bench"
+    file.write_text(TOPOLOGY.format(name=name, root=ROOT, partitions=options.partitions, handler=options.handler))
+    rounds: list[tuple[dict[str, float], dict[str, float]]] = []
+    with reach("embedded", name) as reached, connect.client(reached.endpoint) as client:
+        fill(file, options.events)
+        for number in range(options.rounds):
+            base = raw(reached.endpoint.path, name, options.partitions, options.events)
+            mine = ours(file, client, name, options.partitions, options.events)
+            rounds.append((base, mine))
+            print(
+                f"round {number}: raw {base['events_per_s']:,.0f}/s {base['cpu_us_per_event']:.2f} us, "
+                f"slice {mine['events_per_s']:,.0f}/s {mine['cpu_us_per_event']:.2f} us, "
+                f"ratio {mine['events_per_s'] / base['events_per_s']:.2f}",
+                flush=True,
+            )
+    ratios = [mine["events_per_s"] / base["events_per_s"] for base, mine in rounds]
+    added = [mine["cpu_us_per_event"] - base["cpu_us_per_event"] for base, mine in rounds]
+    print(f"events/s against the raw loop: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    print(f"CPU added per event: median {statistics.median(added):.2f} us ({min(added):.2f} to {max(added):.2f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The baseline: what one Python process can do at best. XREAD of all partitions with read-ahead, decode, a call of a
+no-op coroutine per event, one SET of the cursor per batch. No ownership, no fencing, no policy, no status: a ceiling.
+
+    python -m benchmarks.raw_loop SOCKET TOPOLOGY STREAM PARTITIONS EVENTS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import resource
+import sys
+import time
+from collections import deque
+from typing import Any
+
+import hiredis
+import msgspec
+import uvloop
+
+COUNT = 100
+
+
+class Raw(asyncio.Protocol):
+    """Requests out, replies in order: nothing else."""
+
+    def __init__(self) -> None:
+        self.reader = hiredis.Reader()
+        self.waiting: deque[asyncio.Future[Any]] = deque()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.reader.feed(data)
+        while (reply := self.reader.gets()) is not False:
+            self.waiting.popleft().set_result(reply)
+
+    def send(self, *words: Any) -> asyncio.Future[Any]:
+        future = asyncio.get_running_loop().create_future()
+        self.waiting.append(future)
+        self.transport.write(hiredis.pack_command(words))
+        return future
+
+
+async def noop(value: Any) -> None:
+    return None
+
+
+async def main(socket: str, topology: str, stream: str, partitions: int, events: int) -> dict[str, float]:
+    loop = asyncio.get_running_loop()
+    _, reads = await loop.create_unix_connection(Raw, socket)
+    _, writes = await loop.create_unix_connection(Raw, socket)
+    names = [f"{{{topology}:{stream}:{p}}}:events".encode() for p in range(partitions)]
+    cursors = dict.fromkeys(names, b"0-0")
+    decode = msgspec.json.Decoder().decode
+    done, began, cpu = 0, 0.0, 0.0
+    first, last = events // 5, events * 9 // 10
+    pending = reads.send("XREAD", "COUNT", COUNT, "BLOCK", 1000, "STREAMS", *names, *cursors.values())
+    while done < last:
+        reply = await pending
+        for name, entries in reply:
+            cursors[name] = entries[-1][0]
+        pending = reads.send("XREAD", "COUNT", COUNT, "BLOCK", 1000, "STREAMS", *names, *cursors.values())
+        for name, entries in reply:
+            for _, fields in entries:
+                await noop(decode(fields[1]))
+            done += len(entries)
+            writes.send("SET", name + b":raw", entries[-1][0])
+        if not began and done >= first:
+            began, cpu, first = time.perf_counter(), _cpu_s(), done
+    elapsed, spent = time.perf_counter() - began, _cpu_s() - cpu
+    return {"events_per_s": (done - first) / elapsed, "cpu_us_per_event": spent / (done - first) * 1e6}
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    gc.collect()
+    gc.freeze()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(main(*sys.argv[1:4], *map(int, sys.argv[4:])))))

@@ -1,0 +1,1 @@
+"""The sending clients against real servers."""
