@@ -53,7 +53,9 @@ def run(client: redis.Redis, called: Script, keys: Sequence[Word], args: Sequenc
     """Run a script on a blocking client and return its raw reply. Raises what the client raises."""
     try:
         return _any(client).execute_command(*called.by_digest(keys, args))
-    except redis.exceptions.NoScriptError:
+    except Exception as error:
+        if not is_noscript(error):
+            raise
         return _any(client).execute_command(*called.by_text(keys, args))
 
 
@@ -61,7 +63,9 @@ async def run_async(client: redis.asyncio.Redis, called: Script, keys: Sequence[
     """As `run`, on an asyncio client."""
     try:
         return await _any(client).execute_command(*called.by_digest(keys, args))
-    except redis.exceptions.NoScriptError:
+    except Exception as error:
+        if not is_noscript(error):
+            raise
         return await _any(client).execute_command(*called.by_text(keys, args))
 
 
