@@ -15,9 +15,9 @@ def count(number: int) -> str:
 
 
 def rate(per_second: float) -> str:
-    """`0.5/s`, `210/s`, `61.2k/s`."""
+    """`0.5/s`, `210/s`, `61.2k/s`; `0` for nothing."""
     if per_second < 0.05:
-        return "0/s"
+        return "0"
     if per_second < 9.95:
         return f"{per_second:.1f}/s"
     if per_second < 9_999.5:
@@ -26,11 +26,13 @@ def rate(per_second: float) -> str:
 
 
 def span(milliseconds: float) -> str:
-    """`0.35ms`, `12ms`, `3.2s`, `45s`, `5m10s`, `3h20m`, `12d4h`; `0` for nothing."""
+    """`35µs`, `1.2ms`, `12ms`, `3.2s`, `45s`, `5m10s`, `3h20m`, `12d4h`; `0` for nothing."""
     if milliseconds <= 0:
         return "0"
+    if milliseconds < 0.9995:
+        return f"{max(1, milliseconds * 1000):.0f}µs"
     if milliseconds < 9.95:
-        return f"{milliseconds:.1f}ms" if milliseconds >= 0.95 else f"{milliseconds:.2f}ms"
+        return f"{milliseconds:.1f}ms"
     if milliseconds < 999.5:
         return f"{milliseconds:.0f}ms"
     if milliseconds < 9_950:

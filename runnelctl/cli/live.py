@@ -1,4 +1,7 @@
-"""The live view of `status`: on the alternate screen, twice a second, until q or Ctrl-C. It outlives an outage of Redis."""
+"""The live view of `status`: on the alternate screen, twice a second, until q or Ctrl-C.
+
+When Redis goes away the last picture stays, dimmed, with a line that says how old it is; it goes on when Redis is back.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
+from runnelctl import errors
 from runnelctl.cli import figures, table
 from runnelctl.cli.table import View
 from runnelctl.cli.watch import PASSING, Watch
@@ -33,19 +37,22 @@ def show(console: Console, watch: Watch, view: Callable[[], View]) -> None:
         for picture, stale in _pictures(watch, snapshot, leaving):
             snapshot = picture
             live.update(table.render(snapshot, replace(view(), stale=stale)), refresh=True)
-    console.print(table.render(snapshot, view()))
+    console.print(table.render(snapshot, replace(view(), height=console.height - 1)))  # the prompt needs a line
 
 
 def _pictures(watch: Watch, first: Snapshot, leaving: Callable[[float], bool]) -> Iterator[tuple[Snapshot, str]]:
     """What to draw: the newest snapshot there is, and what to say if it is not of now."""
-    snapshot, stale, answered_at = first, "", time.monotonic()
+    snapshot, stale, answered_at, began = first, "", time.monotonic(), time.monotonic()
     yield snapshot, stale
-    while not leaving(INTERVAL_S):
+    # Thousands of partitions take their time to read and draw: never use more than a quarter of a core for it.
+    while not leaving(min(2.0, max(INTERVAL_S, 3 * (time.monotonic() - began)))):
+        began = time.monotonic()
         try:
             snapshot, stale, answered_at = watch.look(), "", time.monotonic()
         except PASSING as error:
-            silence = figures.span((time.monotonic() - answered_at) * 1000)
-            stale = f"Redis does not answer since {silence}: {error}"
+            age = figures.span((time.monotonic() - answered_at) * 1000)
+            away = isinstance(error, errors.RedisUnreachable)
+            stale = f"Redis does not answer since {age}" if away else f"{age} old: {error}"
         yield snapshot, stale
 
 
@@ -75,7 +82,10 @@ def _settings() -> list[Any] | None:
 
 def _pressed(seconds: float) -> bool:
     ready, _, _ = select.select([STDIN], [], [], seconds)
-    return bool(ready) and os.read(STDIN, 64)[:1] in (b"q", b"Q", b"")  # nothing to read: the terminal is gone
+    try:
+        return bool(ready) and os.read(STDIN, 64)[:1] in (b"q", b"Q", b"")
+    except OSError:
+        return True  # the terminal is gone
 
 
 def _slept(seconds: float) -> bool:

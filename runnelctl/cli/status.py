@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -107,7 +108,10 @@ class _Show:
         from runnelctl.cli import table
 
         console = self._console()
-        console.print(table.render(snapshot, self._view(console)))
+        view = self._view(console)
+        if view.height is not None:
+            view = dataclasses.replace(view, height=view.height - 1)  # the prompt needs a line
+        console.print(table.render(snapshot, view))
 
     def _console(self) -> Console:
         from rich.console import Console
@@ -119,6 +123,5 @@ class _Show:
         from runnelctl.cli.table import View
 
         redis = "embedded" if self._reached.embedded is not None else self._reached.endpoint.shown
-        # One line less than there are, for the prompt below.
-        height = console.height - 1 if self._terminal else None
+        height = console.height if self._terminal else None
         return View(self._topology.name, redis, console.width, height, self._wide)

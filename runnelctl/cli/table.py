@@ -143,7 +143,7 @@ def _totals(snapshot: Snapshot) -> Text:
         if counts[state]:
             text.append(f"{counts[state]:,} {state.value}", style=STYLES[state])
             text.append(GAP)
-    return text.append(f"lag {figures.count(lag)}{GAP}{figures.rate(rate)}")
+    return text.append(f"lag {figures.count(lag)}{GAP}rate {figures.rate(rate)}")
 
 
 # --- columns ----------------------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ class Snapshot:
 
 
 def judge(topology: Topology, reading: Reading, before: Reading | None = None) -> Snapshot:
-    """The snapshot of `reading`. Rates are counted from `before`, an earlier reading, else they are what hosts report."""
+    """The snapshot of `reading`. Rates are counted from `before`, an earlier reading, else as the hosts report them."""
     judge_one = _Judge(topology, reading, before)
     processors = []
     for processor in topology.processors.values():
@@ -196,9 +196,9 @@ class _Judge:
         if not member:
             return State.UNOWNED, "no host has it"
         if member not in self._ages:
-            return State.UNOWNED, f"its host {host_of(member)} is gone"
+            return State.UNOWNED, f"{host_of(member)} is gone"
         if self._ages[member] > self._ttl_ms:
-            return State.UNOWNED, f"its host {host_of(member)} has not beaten for {self._ages[member] / 1000:.0f} s"
+            return State.UNOWNED, f"{host_of(member)} is silent for {self._ages[member] / 1000:.0f} s"
         why = self._hindrance(processor, unit, slot) if lag else ""
         return (State.STUCK, why) if why else (State.RUNNING, "")
 
