@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from runnelctl import topology
+from runnelctl import errors, topology
 from runnelctl.core.model import Topology
 from runnelctl.runtime import homes, launch
 from runnelctl.store import admission, connect
@@ -47,3 +47,16 @@ def run(
         return launch.launch(host, reached, lock, [summary, *notes])
     finally:
         homes.remove(home)
+
+
+def name_of(file: Path) -> str:
+    """The name of the topology in `file`; of a host that was started from it, if the file can't be read any more.
+    Raises TopologyError or UsageError if neither helps."""
+    path = str(file.absolute())
+    started = [home for home in homes.found(homes.root()) if home.topology == path]
+    try:
+        return topology.load(file).name
+    except errors.RunnelctlError:
+        if not started:
+            raise
+        return started[-1].name

@@ -11,6 +11,7 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 
 from runnelctl import errors
@@ -20,6 +21,7 @@ from runnelctl.core.plan import Slot
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import child, signals, vitals
 from runnelctl.runtime.child import Child
+from runnelctl.runtime.homes import LOG
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.output import Output, Sink, Source
 
@@ -68,7 +70,8 @@ class Supervisor:
         self.ttl_s = host.plan.topology.lease_ttl_ms / 1000
         self._selector = selectors.DefaultSelector()
         width = max([len("runnelctl"), *(len(slot.name) for slot in host.plan.slots)])
-        self.output = Output(self._selector, width, color="NO_COLOR" not in os.environ)
+        log = Path(host.directory) / LOG
+        self.output = Output(self._selector, width, color="NO_COLOR" not in os.environ, log=log)
         self._keep = keep | {fd for pair in host.wakes for fd in pair}
         self._keeper = Post(None, "runnelctl", lambda _: keeper())
         self._posts = [self._post(slot, slice_) for slot in host.plan.slots]
@@ -204,6 +207,14 @@ class Supervisor:
         post.cause = cause
         child.kill_group(post.child.pid)
 
+    def _revive(self) -> None:
+        """Somebody replayed: slices that were given up after a crash loop get another chance."""
+        for post in self._posts:
+            if post.child is None and post.due is None and post.slot is not None and self._stopping_since is None:
+                self.board.q[self.board.slot(post.slot.index) + cells.S_CAUSE] = cells.CAUSE_NONE
+                post.due, post.history = monotonic(), History()
+        self.board.q[cells.H_REPLAYED] = self.board.q[cells.H_REPLAYS]
+
     # --- endings ----------------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
@@ -320,7 +331,7 @@ class Supervisor:
         if (
             not self._announced
             and vitals.all_ready(self.host)
-            and q[cells.H_WANTED]
+            and q[cells.H_SETTLED]
             and q[cells.H_OWNED] >= q[cells.H_WANTED]
         ):
             self._announced = True
@@ -328,6 +339,8 @@ class Supervisor:
             self.output.say(
                 f"up: {len(self._posts)} slice(s), {q[cells.H_OWNED]} of {len(self.host.plan.units)} partition(s) here"
             )
+        if q[cells.H_REPLAYED] != q[cells.H_REPLAYS]:
+            self._revive()
         if self.host.drain:
             self._footer_due = monotonic() + 0.2
             self.output.footer(vitals.progress_bar(q[cells.H_DRAIN_DONE], q[cells.H_DRAIN_TOTAL]))

@@ -117,6 +117,8 @@ class Tenure:
 
     async def _crash_loops(self, wire: Wire) -> bool:
         found = False
+        if self.board.q[cells.H_REPLAYED] != self.board.q[cells.H_REPLAYS]:
+            return found  # they are about to get another chance
         for slot in self.plan.slots:
             loops = self.board.q[self.board.slot(slot.index) + cells.S_CAUSE] == cells.CAUSE_CRASH_LOOP
             if loops and slot.processor not in self.halted:
@@ -143,6 +145,8 @@ class Tenure:
     def unblock(self) -> None:
         """Somebody replayed: look again at what was blocked."""
         self.halted.clear()
+        self.board.q[cells.H_REPLAYS] += 1
+        signals.wake(self.host.supervisor_wake[1])
         for unit in self.plan.units:
             self._set(unit, cells.U_BLOCKED, 0)
 
@@ -169,6 +173,7 @@ class Tenure:
                 wishes.append(wish)
         await self._take(wire, wishes)
         self._count()
+        self.board.q[cells.H_SETTLED] = 1
         return False
 
     def _unheld(self) -> bool:
