@@ -226,6 +226,39 @@ def test_an_event_that_kills_its_process_is_replayed_like_any_other(shop: Shop, 
     assert first_zero == in_order(range(40))[0]
 
 
+def test_a_crash_loop_ends_with_a_replay_in_the_same_up(
+    tmp_path: Path, valkey: Server, app_name: str, start_up: Callable[..., Up]
+) -> None:
+    shop = Shop(tmp_path, app_name, valkey.url, handler="Moody", more=SHIP)
+    up = start_up(shop.directory).wait_ready()
+    (shop.directory / "moody").touch()
+    wait_until(shop.blocked, timeout_s=90)
+    (halted,) = shop.blocked()
+    assert (halted["partition"], halted["state"], halted["error"]["type"]) == (None, "halted", "CrashLoop")
+    shop.send(shop.orders(range(20)))
+    (shop.directory / "moody").unlink()
+    ended = replay(shop, "--yes")
+    assert ended.returncode == 0, ended.stderr
+    assert shop.effects() == in_order(range(20))
+    assert up.process.poll() is None
+
+
+def test_the_listing_has_everything_that_is_needed_to_decide(shop: Shop) -> None:
+    ids = shop.send(shop.orders(range(20), bad=[4]))
+    drained_but(shop, 1)
+    brief = replay(shop, "--dry-run").stdout
+    for part in ("bill:0", "quarantined", ids[4], repr(USERS[0]), "3 events wait", "ValueError: bad order 4"):
+        assert part in brief
+    assert "Traceback" not in brief
+    full = replay(shop, "--dry-run", "-v").stdout
+    assert "Traceback" in full
+    assert '"bad":true' in full
+    listed = json.loads(replay(shop, "--dry-run", "--json").stdout)
+    (error,) = [each["error"] for each in listed["blocked"]]
+    wanted = {"event", "key", "payload", "type", "message", "traceback", "attempts", "processor", "epoch", "host"}
+    assert wanted | {"pid", "time"} <= error.keys()
+
+
 def test_trimmed_events_are_lost_and_a_replay_accepts_that(
     shop: Shop, valkey: Server, start_up: Callable[..., Up]
 ) -> None:
