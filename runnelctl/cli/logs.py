@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import sys
 import time
@@ -37,16 +39,16 @@ def command(file: Path, target: str | None, follow: bool, lines: int | None) -> 
     home = _home(name)
     if target is not None:
         _check(file, target)
-    printed = _Tail(home.log)
     old = home.log.with_name(f"{home.log.name}.1")
     before = _lines_of(old) if old.exists() else iter(())
-    _print(_some(_matching(_chain(before, printed.read()), target), lines))
-    while follow:
-        alive = home.alive  # asked before the last read, or the last words could be missed
-        _print(_matching(printed.read(last=not alive), target))
-        if not alive:
-            return
-        time.sleep(POLL_S)
+    with contextlib.closing(Tail(home.log)) as tail:
+        _print(_some(matching(itertools.chain(before, tail.read()), target), lines))
+        while follow:
+            alive = home.alive  # asked before the last read, or the last words could be missed
+            _print(matching(tail.read(last=not alive), target))
+            if not alive:
+                return
+            time.sleep(POLL_S)
 
 
 def _home(name: str) -> Home:
@@ -72,13 +74,16 @@ def _check(file: Path, target: str) -> None:
         declared_processor(of, processor if dot and number.isdigit() else target)
 
 
-class _Tail:
+class Tail:
     """A log that is being written to, and now and then renamed or cut: `read` gives the whole lines that are new."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: BinaryIO = path.open("rb")
         self._rest = b""
+
+    def close(self) -> None:
+        self._file.close()
 
     def read(self, *, last: bool = False) -> Iterator[bytes]:
         """Lines with their ends. `last`: a line without an end will not get one any more."""
@@ -114,17 +119,12 @@ class _Tail:
         return True
 
 
-def _chain(*parts: Iterable[bytes]) -> Iterator[bytes]:
-    for part in parts:
-        yield from part
-
-
 def _lines_of(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         yield from file
 
 
-def _matching(lines: Iterable[bytes], target: str | None) -> Iterator[bytes]:
+def matching(lines: Iterable[bytes], target: str | None) -> Iterator[bytes]:
     """The lines whose label is the slice `target`, or a slice of the processor `target`."""
     wanted = None if target is None else target.encode()
     for line in lines:

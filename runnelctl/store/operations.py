@@ -83,7 +83,9 @@ def _record(text: bytes | str) -> dict[str, Any]:
         record = json.loads(text)
     except ValueError:
         record = None
-    return record if isinstance(record, dict) else {"message": str(text)}
+    if isinstance(record, dict):
+        return record
+    return {"message": text.decode("utf-8", "replace") if isinstance(text, bytes) else text}
 
 
 def clear(client: redis.Redis, topology: Topology, blockage: Blockage, mended: bytes = b"") -> str:
