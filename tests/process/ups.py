@@ -33,7 +33,9 @@ def project(directory: Path, topology: str, **modules: str) -> Path:
 
 def environment(**extra: str) -> dict[str, str]:
     """This process's environment with this repository first on the path, no setting of runnelctl but `extra`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUNNELCTL_", "REDIS_"))}
+    # COLUMNS and LINES: readline sets them in pytest's workers, and they would beat a terminal's own size.
+    left_out = ("RUNNELCTL_", "REDIS_", "COLUMNS", "LINES")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return kept | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"} | extra
 
 
