@@ -113,9 +113,10 @@ class _Progress(Bar):
     def __init__(self) -> None:
         super().__init__()
         self._line_due = time.monotonic() + _LINE_EVERY_S
+        self._told = -1
 
     def show(self, done: int, total: int) -> None:
         self.update("handling", done, total)
-        if not self.draws and time.monotonic() >= self._line_due:
-            self._line_due += _LINE_EVERY_S
+        if not self.draws and time.monotonic() >= self._line_due and done != self._told:
+            self._line_due, self._told = time.monotonic() + _LINE_EVERY_S, done
             click.echo(f"{done:,} of {total:,} events", err=True)
