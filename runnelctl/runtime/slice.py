@@ -130,7 +130,8 @@ class Slice:
             mine = q[base + cells.U_SLOT] == self.slot.index and q[base + cells.U_FOR] == self.incarnation
             if lane is not None and (not mine or not wanted or lane.grant != grant):
                 lane.stop()
-            elif lane is None and mine and wanted and q[base + cells.U_TAKEN] != grant:
+            elif lane is None and mine and not leaving and q[base + cells.U_HELD] and q[base + cells.U_TAKEN] != grant:
+                # Also one that is not wanted any more by now: somebody has to let it go.
                 q[base + cells.U_TAKEN] = grant
                 q[base + cells.U_STATE] = cells.STATE_NONE
                 self._start(self._run_lane(unit, grant))
@@ -154,6 +155,7 @@ class Slice:
             return
         lane = self.lanes[unit.index] = Lane(self, unit.index, grant, session)
         self.board.q[base + cells.U_STATE] = cells.STATE_RUNNING
+        self._look()  # it may have been asked back since
         self.reader.room_made(lane)
         await lane.drive()
         lane.ledger.resolve_ended()
