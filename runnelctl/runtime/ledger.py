@@ -37,6 +37,7 @@ class Ledger:
 
     def __init__(self, lane: Lane, session: Session) -> None:
         self.lane = lane
+        self._names = unit_keys(lane.slice.topology.name, lane.unit)
         self.epoch, self.nonce = session.epoch, int(session.nonce)
         self.effects: deque[tuple[int, bytes, list[Effect]]] = deque()
         self.in_flight: Commit | None = None
@@ -119,8 +120,7 @@ class Ledger:
             return None
         effects, done, new = self._cut(done)
         last = done == self.done and (self._closing or bool(self._block))
-        own, events = unit_keys(self.lane.slice.topology.name, self.lane.unit)
-        names: list[Argument] = [own, events]
+        names: list[Argument] = [*self._names]
         commit = Commit(
             self.epoch, self.nonce, self.seq + 1, self.cursor, new, done - self.committed,
             release=last, block=self._block if last else "", keys=names, effects=_numbered(effects, names),
