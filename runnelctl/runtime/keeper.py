@@ -11,14 +11,17 @@ import logging
 import os
 import random
 import sys
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from runnelctl.core import keys, membership
+from runnelctl.errors import RunnelctlError
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import neighbours, reports, signals
 from runnelctl.runtime.drain import Drain
 from runnelctl.runtime.host import Host
+from runnelctl.runtime.stall import Stall
 from runnelctl.runtime.tenure import Tenure
 from runnelctl.store import members
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
@@ -39,6 +42,7 @@ class Keeper:
         self.log = logging.getLogger("runnelctl.keeper")
         self.tenure = Tenure(host, self.log)
         self.drain = Drain(host, self.tenure) if host.drain else None
+        self.stall = Stall(host, self.log)
         self._wake = asyncio.Event()
         self._wake.set()
         self._news = True  # membership or ownership may have changed since we looked
@@ -66,7 +70,22 @@ class Keeper:
                 if self.board.q[cells.H_STOPPING] and self._slices_gone():
                     self.log.warning("leaving without Redis; our leases run out after %.0f s", self.ttl_s)
                     return 0
+                await self._revive()
                 await asyncio.sleep(random.random() * min(RETRY_LONGEST_S, self.ttl_s / 8))
+
+    async def _revive(self) -> None:
+        """An embedded server that died with its warden has nobody else to start it again."""
+        if self.host.embedded_root is None:
+            return
+        from runnelctl.store import embedded
+
+        root = Path(self.host.embedded_root)
+        try:
+            # In a thread: it may wait for an ending server. Our own hold on it is the one from before the fork.
+            held = await asyncio.to_thread(embedded.ensure, self.topology.name, root=root)
+            held.close()
+        except RunnelctlError as error:
+            self.log.error("%s", error)
 
     async def _serve(self) -> None:
         """As long as one connection lasts."""
@@ -108,6 +127,7 @@ class Keeper:
             await members.expel(wire, self.topology.name, self.host.member, b"")
             return True
         if not stopping:
+            await self.stall.look(wire, monotonic())
             self._conclude(await self.drain.look(wire) if self.drain is not None else cells.OUTCOME_NONE)
         return False
 
@@ -144,13 +164,19 @@ class Keeper:
             await self._expelled(wire, entry, report)
             return
         self._joined = True
-        lapsed = self.board.d[cells.H_DEADLINE] < now
-        # Counted from the moment before the beat was sent: others count from when they saw it.
-        self.board.d[cells.H_DEADLINE] = now + self.ttl_s * (1 - MARGIN)
-        self.board.d[cells.H_KEEPER_BEAT] = now
-        if lapsed:
-            self._wake_slices()
+        self._extend(now)
         await self._judge(wire, answer.members)
+
+    def _extend(self, sent_at: float) -> None:
+        """Move the host's deadline, counted from before the beat was sent: others count from when they saw it.
+
+        Who found the old one passed waits to be woken. The clock is read after the store, so none of them is missed.
+        """
+        before = self.board.d[cells.H_DEADLINE]
+        self.board.d[cells.H_DEADLINE] = sent_at + self.ttl_s * (1 - MARGIN)
+        self.board.d[cells.H_KEEPER_BEAT] = sent_at
+        if monotonic() >= before:
+            self._wake_slices()
 
     def _rejoining(self) -> bool:
         """A keeper that follows a dead one is a member already, or was expelled meanwhile and must notice it."""
@@ -160,11 +186,11 @@ class Keeper:
         """Others took us for dead. What we held may be theirs: forget it all, and join again with nothing."""
         self.log.error("this host was expelled: it could not beat for %.0f s; joining again", self.ttl_s)
         self.tenure.forfeit()
-        self._wake_slices()
+        sent_at = monotonic()
         answer = await members.beat(wire, self.topology.name, self.host.member, entry, report, join=True)
         self._members, self._watch, self._joined = answer.members, None, True
-        self.board.d[cells.H_DEADLINE] = monotonic() + self.ttl_s * (1 - MARGIN)
-        self.board.d[cells.H_KEEPER_BEAT] = monotonic()
+        self._extend(sent_at)
+        self._wake_slices()
         self._news = True
         await members.tell(wire, self.topology.name, "joined", member=self.host.member)
 
