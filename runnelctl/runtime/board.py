@@ -24,6 +24,9 @@ H_DRAIN_TOTAL = 5  # keeper: events that `up --drain` has to pass
 H_DRAIN_DONE = 6  # keeper: how many of them are passed
 H_OWNED = 7  # keeper: leases held, so that `--wait` knows when the host works
 H_WANTED = 8  # keeper: leases that it ought to hold
+H_SETTLED = 9  # keeper: 1 once it knows what it ought to hold
+H_REPLAYS = 10  # keeper: how often somebody replayed
+H_REPLAYED = 11  # supervisor: up to which of these it has revived slices that it had given up
 
 OUTCOME_NONE, OUTCOME_DRAINED, OUTCOME_HALTED, OUTCOME_DOWN, OUTCOME_BLOCKED = range(5)
 

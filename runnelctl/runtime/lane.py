@@ -193,10 +193,7 @@ class Lane:
         """Take a run to its end, or as far as this lease goes."""
         self.ledger.open_run(run)
         call = self.slice.call
-        dead = (
-            self.session.suspect == self.ledger.done + 1 and self.session.tries >= self.slice.processor.retry.attempts
-        )
-        index = failures.settle_dead(self, run) if dead else 0
+        index = failures.settle_dead(self, run) if self._convicted() else 0
         while index < len(run) and self.ended is None:
             if monotonic() >= self.check_at and not await self.pause():
                 break

@@ -134,7 +134,8 @@ class Slice:
             elif (
                 lane is None
                 and mine
-                and wanted
+                and not leaving  # but also one that is not wanted any more by now: somebody has to let it go
+                and q[base + cells.U_HELD]
                 and unit.index not in self._opening
                 and q[base + cells.U_TAKEN] != grant
             ):
@@ -163,6 +164,7 @@ class Slice:
             return
         lane = self.lanes[unit.index] = Lane(self, unit.index, grant, session)
         self.board.q[base + cells.U_STATE] = cells.STATE_RUNNING
+        self._look()  # it may have been asked back since
         self.reader.room_made(lane)
         await lane.drive()
         lane.ledger.resolve_ended()
