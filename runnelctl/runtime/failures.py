@@ -6,6 +6,7 @@ import datetime
 import os
 import random
 import traceback
+from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 PAYLOAD_SHOWN = 64 * 1024
 TRACEBACK_SHOWN = 16 * 1024
 FAILURES_KEPT = 1_000
+HEADERS_KEPT = 1_000  # in a dead letter; a foreign sender may write more than a script can pass on
 
 Record = dict[str, Any]
 
@@ -181,7 +183,7 @@ def dead_letter_partition(event: Event, key: str, partitions: int) -> int:
 def dead_letter_fields(event: Event, record: Record) -> list[Argument]:
     """The event as it was sent, and why it is here in headers."""
     fields: list[Argument] = [b"data", event.raw, b"key", record["key"]]
-    for name, value in event.headers.items():
+    for name, value in islice(event.headers.items(), HEADERS_KEPT):
         fields += (f"h:{name}", value)
     for name in ("stream", "partition", "event", "processor", "type", "message", "attempts", "time", "reason"):
         if record.get(name) is not None:

@@ -11,6 +11,7 @@
 -- Atomic: this is the fence. A script has no rollback, so everything is checked before anything is written.
 -- allow-oom: when Redis is full, commits are what lets it drain.
 local own, events = KEYS[1], KEYS[2]
+local MAX_WORDS = 4000 -- of one entry; they are passed on Lua's stack, which has room for 8,000
 local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'seq', 'suspect')
 if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return {'FENCED', h[1] or '', h[3] or ''} end
 local seq = tonumber(ARGV[3])
@@ -35,6 +36,7 @@ while i <= #ARGV do
   if op == 'X' or op == 'L' then
     local limit, fields = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
     if kind ~= 'stream' and kind ~= 'none' then return {'TYPE', key} end
+    if fields > MAX_WORDS then return redis.error_reply('commit: an entry of ' .. fields .. ' fields and values') end
     if op == 'X' and limit > 0 and kind == 'stream' and redis.call('XLEN', key) >= limit then
       local s, added, read = redis.call('XINFO', 'STREAM', key), 0, nil
       for j = 1, #s, 2 do if s[j] == 'entries-added' then added = s[j + 1] end end
