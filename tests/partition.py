@@ -41,8 +41,12 @@ class Partition:
         head = [epoch, nonce, seq, expected, new, n, PROCESSOR, int(release), block]
         return self.run("commit", [self.own, self.events, *names], [*head, *effects])
 
-    def release(self, epoch: Word, nonce: Word, charge: Word = "", death: str = "") -> int:
-        return self.run("lease_release", [self.own], [epoch, nonce, charge, death])
+    def release(
+        self, epoch: Word, nonce: Word, charge: Word = "", last: Word = "", *, sure: bool = False, death: str = ""
+    ) -> int:
+        args = [epoch, nonce, charge, last or charge, int(sure), death]
+        released: int = self.run("lease_release", [self.own], args)
+        return released
 
     def clear(self, event: str = "", mended: str = "", lost: bool = False) -> list[str]:
         return self.run("block_clear", [self.own, self.events], [event, mended, "1" if lost else "0"])

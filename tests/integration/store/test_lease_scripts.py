@@ -162,6 +162,15 @@ def test_a_release_without_a_charge_suspects_nobody(part: Partition) -> None:
     assert part.acquire(2)[4:6] == ["0", "0"]
 
 
+def test_a_second_takeover_leaves_no_doubt(part: Partition) -> None:
+    part.add(3)
+    part.acquire(1)
+    part.acquire(2, dead=1)
+    assert part.hash()["sure"] == "0"
+    part.acquire(3, dead=2)
+    assert part.hash()["sure"] == "1", "after the first it was tried alone"
+
+
 def test_passing_the_suspect_clears_it_and_passing_less_does_not(part: Partition) -> None:
     ids = part.add(4)
     epoch = part.acquire(1)[1]
@@ -209,6 +218,18 @@ def test_charges_add_up_for_one_event_and_start_anew_for_another(part: Partition
         part.release(epoch, nonce, charge=ordinal, death=f"death {nonce}")
         assert (part.hash()["suspect"], part.hash()["tries"]) == (str(ordinal), tries)
         assert part.hash()["death"] == f"death {nonce}"
+
+
+def test_a_charge_keeps_how_far_the_call_went_and_whether_it_is_sure(part: Partition) -> None:
+    part.add(9)
+    for nonce, first, last, sure, expected in [(1, 2, 5, False, "0"), (2, 2, 2, True, "1"), (3, 2, 4, False, "1")]:
+        epoch = part.acquire(nonce)[1]
+        part.release(epoch, nonce, charge=first, last=last, sure=sure)
+        assert (part.hash()["suspect"], part.hash()["alone"]) == (str(first), str(last))
+        assert part.hash()["sure"] == expected, "once sure, always sure of the same event"
+    epoch = part.acquire(4)[1]
+    part.release(epoch, 4, charge=3, sure=False)
+    assert part.hash()["sure"] == "0", "of another event nothing is known"
 
 
 def test_an_event_that_was_committed_is_not_charged(part: Partition) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from runnelctl.core import lifecycle
 from runnelctl.core.lifecycle import CRASH_BUDGET, Fate, Health, History, Next, after_death, health
 
 
-def died(history: History = History(), **changed: Any) -> Next:
+NEW = History()
+
+
+def died(history: History = NEW, **changed: Any) -> Next:
     facts: dict[str, Any] = {
         "now": 100.0, "ran_s": 1.0, "ready": True, "asked": False, "in_flight": True, "jitter": 1.0,
     }  # fmt: skip
@@ -31,12 +35,17 @@ def test_who_never_got_ready_is_not_restarted() -> None:
 def test_the_first_death_restarts_at_once_and_a_streak_backs_off() -> None:
     history, pauses = History(), []
     for _ in range(10):
-        after = died(history)
+        after = died(replace(history, idle_deaths=()), in_flight=False)
         assert after.fate is Fate.RESTART
         history = after.history
         pauses.append(after.pause_s)
     assert pauses == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
     assert history.streak == 10
+
+
+def test_a_death_with_an_event_to_blame_makes_the_other_partitions_wait_a_second_at_most() -> None:
+    pauses = [died(History(streak=streak), in_flight=True).pause_s for streak in range(6)]
+    assert pauses == [0.0, 0.5, 1.0, 1.0, 1.0, 1.0]
 
 
 def test_a_stable_run_ends_the_streak() -> None:
@@ -45,11 +54,11 @@ def test_a_stable_run_ends_the_streak() -> None:
     assert died(History(streak=8), ran_s=lifecycle.STABLE_RUN_S - 0.1).history.streak == 9
 
 
-@given(st.integers(1, 10_000), st.floats(0, 1))
-def test_pauses_are_spread_over_their_upper_half(streak: int, jitter: float) -> None:
-    ceiling = died(History(streak=streak), jitter=1.0).pause_s
-    assert ceiling <= lifecycle.LONGEST_PAUSE_S
-    assert ceiling / 2 <= died(History(streak=streak), jitter=jitter).pause_s <= ceiling
+@given(st.integers(1, 10_000), st.floats(0, 1), st.booleans())
+def test_pauses_are_spread_over_their_upper_half(streak: int, jitter: float, in_flight: bool) -> None:
+    ceiling = died(History(streak=streak), jitter=1.0, in_flight=in_flight).pause_s
+    assert ceiling <= (lifecycle.LONGEST_PAUSE_BLAMED_S if in_flight else lifecycle.LONGEST_PAUSE_S)
+    assert ceiling / 2 <= died(History(streak=streak), jitter=jitter, in_flight=in_flight).pause_s <= ceiling
 
 
 def test_five_idle_deaths_in_a_minute_are_pardoned_and_the_sixth_is_a_crash_loop() -> None:
@@ -93,7 +102,8 @@ def test_a_crash_loop_needs_more_than_the_budget_within_the_window(deaths: list[
 
 
 WELL: dict[str, Any] = {
-    "ready": True, "age_s": 100.0, "silent_s": 0.1, "stopped": False, "in_flight_s": 0.0, "timeout_s": 30.0, "ttl_s": 6.0,
+    "ready": True, "age_s": 100.0, "silent_s": 0.1, "stopped": False,
+    "in_flight_s": 0.0, "timeout_s": 30.0, "ttl_s": 6.0,
 }  # fmt: skip
 
 
