@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,6 +88,11 @@ class Partition:
             else:
                 found[name] = self.client.dump(name)
         return found
+
+
+def failed(event: str) -> str:
+    """The start of a failure record that blocks a partition, as the runtime writes it."""
+    return json.dumps({"event": event, "message": "no"}, separators=(",", ":"))
 
 
 def _texts(reply: Any) -> Any:

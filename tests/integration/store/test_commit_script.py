@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from runnelctl.store import connect
-from tests.partition import PROCESSOR, Partition, Word
+from tests.partition import PROCESSOR, Partition, Word, failed
 from tests.servers import Server
 
 BIG = 2**53
@@ -298,10 +298,10 @@ def test_a_full_server_still_leases_commits_and_releases(
                     client.xadd(f"{app_name}:ballast", {"x": "y" * size})
         effects: list[Word] = ["X", 3, 0, 2, "data", "out", "S", 4, "s", "L", 6, 10, 2, "record", "r"]
         assert part.commit(first, 1, 1, "0-0", ids[1], 2, names=names(part), effects=effects) == ["OK"]
-        assert part.commit(first, 1, 2, ids[1], ids[1], 0, release=True, block='{"event":"%s"}' % ids[2]) == ["OK"]
+        assert part.commit(first, 1, 2, ids[1], ids[1], 0, release=True, block=failed(ids[2])) == ["OK"]
         assert part.clear(ids[2]) == ["OK"]
         epoch = part.acquire(2)[1]
-        assert part.commit(epoch, 2, 1, ids[1], ids[1], 0, release=True, block='{"event":"%s"}' % ids[2]) == ["OK"]
+        assert part.commit(epoch, 2, 1, ids[1], ids[1], 0, release=True, block=failed(ids[2])) == ["OK"]
         assert part.skip(ids[2], "data", "dead") == ["OK"]
         epoch = part.acquire(3)[1]
         assert part.release(epoch, 3, charge=4, death="x") == 1

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runnelctl.core import keys
-from tests.partition import Partition
+from tests.partition import Partition, failed
 
 
 def blocked(part: Partition, at: int = 2, count: int = 5) -> list[str]:
@@ -15,8 +15,7 @@ def blocked(part: Partition, at: int = 2, count: int = 5) -> list[str]:
     ids = part.add(count)
     epoch = part.acquire(7)[1]
     cursor = ids[at - 1] if at else "0-0"
-    record = json.dumps({"event": ids[at], "message": "no"}, separators=(",", ":"))
-    assert part.commit(epoch, 7, 1, "0-0", cursor, at, release=True, block=record) == ["OK"]
+    assert part.commit(epoch, 7, 1, "0-0", cursor, at, release=True, block=failed(ids[at])) == ["OK"]
     return ids
 
 
@@ -132,11 +131,11 @@ def test_skip_is_about_the_failure_that_was_seen(part: Partition) -> None:
 
 def test_skip_of_an_event_that_is_gone_or_not_the_next(part: Partition) -> None:
     ids = blocked(part)
-    part.client.hset(part.own, "block", '{"event":"%s"}' % ids[3])
+    part.client.hset(part.own, "block", failed(ids[3]))
     before = part.dump()
     assert part.skip(ids[3], "data", "1") == ["GONE"]
     assert part.dump() == before
-    part.client.hset(part.own, "block", '{"event":"%s"}' % ids[2])
+    part.client.hset(part.own, "block", failed(ids[2]))
     part.client.xdel(part.events, ids[2])
     assert part.skip(ids[2], "data", "1") == ["GONE"]
     part.client.delete(part.events)
