@@ -28,19 +28,24 @@ class Partition:
         self.failures = keys.failures(topology, STREAM, number, PROCESSOR)
 
     def run(self, name: str, names: Sequence[Word], args: Sequence[Word]) -> Any:
+        """Any script, with its reply's bytes as text."""
         return _texts(scripts.run(self.client, scripts.script(name), names, args))
+
+    def _words(self, name: str, names: Sequence[Word], args: Sequence[Word]) -> list[str]:
+        reply: list[str] = self.run(name, names, args)
+        return reply
 
     # --- scripts
 
     def acquire(self, nonce: Word, owner: str = "a/0", dead: Word = "", start: str = "earliest") -> list[str]:
-        return self.run("lease_acquire", [self.own, self.events], [nonce, owner, dead, start, PROCESSOR])
+        return self._words("lease_acquire", [self.own, self.events], [nonce, owner, dead, start, PROCESSOR])
 
     def commit(
         self, epoch: Word, nonce: Word, seq: Word, expected: str, new: str, n: int,
         *, release: bool = False, block: str = "", names: Sequence[Word] = (), effects: Sequence[Word] = (),
     ) -> list[str]:  # fmt: skip
         head = [epoch, nonce, seq, expected, new, n, PROCESSOR, int(release), block]
-        return self.run("commit", [self.own, self.events, *names], [*head, *effects])
+        return self._words("commit", [self.own, self.events, *names], [*head, *effects])
 
     def release(
         self, epoch: Word, nonce: Word, charge: Word = "", last: Word = "", *, sure: bool = False, death: str = ""
@@ -50,10 +55,10 @@ class Partition:
         return released
 
     def clear(self, event: str = "", mended: str = "", lost: bool = False) -> list[str]:
-        return self.run("block_clear", [self.own, self.events], [event, mended, "1" if lost else "0"])
+        return self._words("block_clear", [self.own, self.events], [event, mended, "1" if lost else "0"])
 
     def skip(self, event: str, *fields: Word) -> list[str]:
-        return self.run("event_skip", [self.own, self.events, self.out], [event, PROCESSOR, *fields])
+        return self._words("event_skip", [self.own, self.events, self.out], [event, PROCESSOR, *fields])
 
     # --- what is there
 
@@ -71,9 +76,8 @@ class Partition:
 
     def outputs(self, name: str | None = None) -> list[dict[str, str]]:
         return [
-            {k.decode(): v.decode() for k, v in fields.items()}
-            for _, fields in self.client.xrange(name or self.out)
-        ]  # fmt: skip
+            {k.decode(): v.decode() for k, v in fields.items()} for _, fields in self.client.xrange(name or self.out)
+        ]
 
     def dump(self) -> dict[bytes, Any]:
         """All keys of the topology with their contents. Streams by their parts, so that nothing hides in encodings."""

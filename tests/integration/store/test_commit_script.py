@@ -350,7 +350,7 @@ def test_the_script_agrees_with_a_model_on_random_inputs(part: Partition) -> Non
             "count": str(added - len(present) + chance.choice([0, 0, 0, 1, 5, -1])),
         }
         part.client.hset(part.own, mapping=own)
-        args = {
+        args: dict[str, Any] = {
             "epoch": epoch, "nonce": 7,
             "seq": int(own["seq"]) + chance.choice([1] * 8 + [0, 2, -1]),
             "expected": chance.choice([own["cursor"]] * 4 + [chance.choice(cursors)]),

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from runnelctl.core import lifecycle
 from runnelctl.core.lifecycle import CRASH_BUDGET, Fate, Health, History, Next, after_death, health
 
-
 NEW = History()
 
 
