@@ -121,9 +121,7 @@ def main() -> None:
             )
     ratios = [mine["events_per_s"] / base["events_per_s"] for base, mine in rounds]
     added = [mine["cpu_us_per_event"] - base["cpu_us_per_event"] for base, mine in rounds]
-    print(
-        f"events/s against the raw loop: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    )
+    print(f"events/s against raw: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
     print(f"CPU added per event: median {statistics.median(added):.2f} us ({min(added):.2f} to {max(added):.2f})")
 
 

@@ -119,6 +119,8 @@ class Lane:
     async def _next_run(self) -> list[Event]:
         """The next events to start: one batch, or all that is buffered within the commit bound. May be none."""
         slice_, ledger = self.slice, self.ledger
+        if self.session.suspect <= ledger.done:
+            slice_.suspect_over(self)
         room = slice_.commit_events - (ledger.done - ledger.committed)
         if room <= 0:
             self.idle()
@@ -149,7 +151,6 @@ class Lane:
         single = ledger.done < max(self.alone_until, self.last_try_until)
         size = 1 if single else min(self.slice.batch_size or room, room)
         if suspect <= ledger.done:
-            self.slice.suspect_over(self)
             return size
         if suspect > ledger.done + 1:
             return min(size, suspect - ledger.done - 1)
@@ -225,7 +226,6 @@ class Lane:
             deadline = d[cells.H_DEADLINE]
             if slice_.reserved_for_another(self):
                 self.idle()
-                slice_.quiet()
                 await self.wait(None)
             elif now >= deadline:
                 self.idle()
@@ -276,6 +276,7 @@ class Lane:
     def idle(self) -> None:
         """Nothing of this lane is in a handler: a death now is not this event's fault, and no timeout runs."""
         self.slice.board.d[self.base + cells.U_SINCE] = 0.0
+        self.slice.quiet(self)
 
     def count(self, cell: int, by: int = 1) -> None:
         self.slice.board.q[self.base + cell] += by

@@ -241,9 +241,9 @@ class Slice:
     def reserved_for_another(self, lane: Lane) -> bool:
         return self._suspect is not None and self._suspect is not lane
 
-    def quiet(self) -> None:
-        """A lane stepped aside; the one that waits for quiet may go on."""
-        if self._suspect is not None:
+    def quiet(self, lane: Lane) -> None:
+        """A lane has nothing in a handler; one that waits for quiet may go on."""
+        if self._suspect is not None and self._suspect is not lane:
             self._suspect.nudge()
 
     def suspect_over(self, lane: Lane) -> None:
