@@ -6,9 +6,14 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests import servers
 from tests.servers import Server
+
+# The same examples in every run, and no clock on them; `--hypothesis-profile=default` searches at random.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 
 def _server(kind: str, *config: str, appendonly: bool = True) -> Server:

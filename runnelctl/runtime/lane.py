@@ -108,7 +108,7 @@ class Lane:
                 failures.block_trimmed(self, self.session.lost)
             while self.ended is None and not self.stopping:
                 if self.resyncing:
-                    await self._read_anew()
+                    await self.read_anew()
                 elif run := await self._next_run():
                     await self._handle(run)
             self.idle()
@@ -238,7 +238,7 @@ class Lane:
         self.check_at = min(monotonic() + TURN_S, deadline)
         return True
 
-    async def _read_anew(self) -> None:
+    async def read_anew(self) -> None:
         """A new read session: settle what is done, then trust nothing but the own hash."""
         self.intake.restart(self.intake.fetched)
         self.idle()

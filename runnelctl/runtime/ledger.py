@@ -107,7 +107,10 @@ class Ledger:
         """Commit the rest and release, in one script if it fits; ends the lane unless it has ended before."""
         self._closing = True
         while self.lane.ended is None:
-            await self.progress()
+            if self.lane.resyncing:  # Redis went back in time: a release at the old cursor would be refused for ever
+                await self.lane.read_anew()
+            else:
+                await self.progress()
 
     # --- what the committer calls
 
@@ -189,8 +192,9 @@ class Ledger:
             self.lane.states.prune()
 
     def _drop(self) -> None:
-        """Forget what is not committed: it belongs to a history that is gone."""
+        """Forget what is not committed, and what was to block after it: it belongs to a history that is gone."""
         self.in_flight = None
+        self._block, self._block_state = "", cells.STATE_RELEASED
         self.effects.clear()
         self.done, self.done_id, self.dirty_since = self.committed, self.cursor, math.inf
 

@@ -11,6 +11,7 @@
 -- Atomic: this is the fence. A script has no rollback, so everything is checked before anything is written.
 -- allow-oom: when Redis is full, commits are what lets it drain.
 local own, events = KEYS[1], KEYS[2]
+local MAX_WORDS = 4000 -- of one entry; they are passed on Lua's stack, which has room for 8,000
 local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'seq', 'suspect')
 if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return {'FENCED', h[1] or '', h[3] or ''} end
 local seq = tonumber(ARGV[3])
@@ -60,6 +61,7 @@ while i <= #ARGV do
   end
   if append then
     local fields = tonumber(ARGV[i + 3])
+    if fields > MAX_WORDS then return redis.error_reply('commit: an entry of ' .. fields .. ' fields and values') end
     ops[#ops + 1] = {op, key, ARGV[i + 2], i + 4, fields}
     i = i + 4 + fields
   else
