@@ -24,6 +24,7 @@ from runnelctl.store import members
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
 RETRY_LONGEST_S = 1.0
+DRAIN_LOOK_S = 0.1  # how often `up --drain` asks whether all is done; nothing else here asks without a reason
 MARGIN = 0.125  # of the ttl: how much earlier than others may expel us we stop
 
 
@@ -46,6 +47,7 @@ class Keeper:
         self._watch: membership.Watch | None = None
         self._members: dict[str, bytes] = {}
         self._joined = False
+        self._said_stopping = False
         self._outage = False
 
     async def main(self) -> int:
@@ -84,17 +86,21 @@ class Keeper:
     async def _round(self, wire: Wire) -> bool:
         """One turn: beat when it is time, follow the board, make ownership what it should be. True: all done."""
         timeout_s = max(0.0, self._beat_due - monotonic())
+        if self.drain is not None:
+            timeout_s = min(timeout_s, DRAIN_LOOK_S)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._wake.wait()
         except TimeoutError:
             pass
         self._wake.clear()
-        if monotonic() >= self._beat_due:
-            await self._beat(wire)
+        stopping = bool(self.board.q[cells.H_STOPPING])
+        if stopping and not self._said_stopping:
+            self._said_stopping = self._news = True
+        if self._news or monotonic() >= self._beat_due:
+            await self._beat(wire)  # also the way to learn who is there now, and to say that we leave
         news, self._news = self._news, False
         released = await self.tenure.reap(wire)
-        stopping = bool(self.board.q[cells.H_STOPPING])
         changed = await self.tenure.settle(wire, self._members, look=news, stopping=stopping)
         if released or changed:
             await members.tell(wire, self.topology.name, "released", member=self.host.member)

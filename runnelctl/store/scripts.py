@@ -51,17 +51,21 @@ def is_noscript(error: object) -> bool:
 
 def run(client: redis.Redis, called: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
     """Run a script on a blocking client and return its raw reply. Raises what the client raises."""
+    from redis.exceptions import NoScriptError  # here, since slices use scripts without redis-py
+
     try:
         return _any(client).execute_command(*called.by_digest(keys, args))
-    except redis.exceptions.NoScriptError:
+    except NoScriptError:
         return _any(client).execute_command(*called.by_text(keys, args))
 
 
 async def run_async(client: redis.asyncio.Redis, called: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
     """As `run`, on an asyncio client."""
+    from redis.exceptions import NoScriptError
+
     try:
         return await _any(client).execute_command(*called.by_digest(keys, args))
-    except redis.exceptions.NoScriptError:
+    except NoScriptError:
         return await _any(client).execute_command(*called.by_text(keys, args))
 
 
