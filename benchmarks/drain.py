@@ -1,6 +1,6 @@
 """How fast one slice drains a backlog, beside the raw loop, in alternating rounds on the same server.
 
-    python -m benchmarks.drain --events 400000 --rounds 5
+python -m benchmarks.drain --events 400000 --rounds 5
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ def fill(file: Path, events: int) -> None:
 
 
 def record(n: int) -> dict[str, Any]:
-    return {"user": f"user-{n * 7919 % 1000}", "n": n, "amount": n % 997 / 10, "note": "a note of some length, as is usual"}
+    return {
+        "user": f"user-{n * 7919 % 1000}",
+        "n": n,
+        "amount": n % 997 / 10,
+        "note": "a note of some length, as is usual",
+    }
 
 
 def raw(socket: str, name: str, partitions: int, events: int) -> dict[str, float]:
@@ -59,7 +64,10 @@ def ours(file: Path, client: Any, name: str, partitions: int, events: int) -> di
     client.delete(*owns)
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     up = subprocess.Popen(
-        [sys.executable, "-m", "runnelctl", "up", str(file)], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, "-m", "runnelctl", "up", str(file)],
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     try:
         first, last = events // 5, events * 9 // 10
@@ -113,7 +121,8 @@ def main() -> None:
             )
     ratios = [mine["events_per_s"] / base["events_per_s"] for base, mine in rounds]
     added = [mine["cpu_us_per_event"] - base["cpu_us_per_event"] for base, mine in rounds]
-    print(f"events/s against the raw loop: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    middle = statistics.median(ratios)
+    print(f"events/s against the raw loop: median {middle:.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
     print(f"CPU added per event: median {statistics.median(added):.2f} us ({min(added):.2f} to {max(added):.2f})")
 
 

@@ -1,4 +1,5 @@
-"""Judges a run by its effects file alone: nothing lost, first effects in order, repeats only where a death explains them."""
+"""Judges a run by its effects file alone: nothing lost, first effects in order, repeats only where a death explains
+them."""
 
 from __future__ import annotations
 

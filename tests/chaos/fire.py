@@ -1,6 +1,6 @@
 """One run under fire: events of many keys, four slices, kills and pauses while they are handled, then the verdict.
 
-    python -m tests.chaos.fire --events 200000 --keys 1000 --partitions 16
+python -m tests.chaos.fire --events 200000 --keys 1000 --partitions 16
 """
 
 from __future__ import annotations
@@ -104,7 +104,12 @@ class Fire:
             client.send_many("events", records)
 
     def up(self, *flags: str) -> subprocess.Popen[bytes]:
-        environ = {**os.environ, "CHAOS_LOG": str(self.log), "CHAOS_SLEEP_S": str(self.plan.sleep_s), "PYTHONPATH": str(ROOT)}
+        environ = {
+            **os.environ,
+            "CHAOS_LOG": str(self.log),
+            "CHAOS_SLEEP_S": str(self.plan.sleep_s),
+            "PYTHONPATH": str(ROOT),
+        }
         with self.output.open("ab") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "runnelctl", "up", str(self.file), *flags],
@@ -117,7 +122,9 @@ class Fire:
         """Live children of an `up`: `keeper`, or slices by the processor's name."""
         try:
             found = psutil.Process(up.pid).children()
-            return [child for child in found if child.name().startswith(name) and child.status() != psutil.STATUS_ZOMBIE]
+            return [
+                child for child in found if child.name().startswith(name) and child.status() != psutil.STATUS_ZOMBIE
+            ]
         except psutil.NoSuchProcess:
             return []
 
@@ -225,7 +232,9 @@ def main() -> int:
         code = burn(fire)
         verdict = fire.verdict()
         verdict_line = {name: getattr(verdict, name) for name in verdict.__slots__}
-        print(json.dumps({**verdict_line, "exit": code, "counted": fire.counted(), "directory": str(directory)}, indent=1))
+        print(
+            json.dumps({**verdict_line, "exit": code, "counted": fire.counted(), "directory": str(directory)}, indent=1)
+        )
         return 1 if verdict.violations or code else 0
     finally:
         fire.stop_all()

@@ -1,5 +1,5 @@
-"""The handlers of the chaos topologies. Every call leaves a line in an append-only file, outside Redis, so that what was
-done can be judged without asking the thing under test."""
+"""The handlers of the chaos topologies. Every call leaves a line in an append-only file, outside Redis, so that what
+was done can be judged without asking the thing under test."""
 
 from __future__ import annotations
 
