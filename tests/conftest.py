@@ -11,6 +11,14 @@ from tests import servers
 from tests.servers import Server
 
 
+LONGEST_ID = 80
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A test's name goes into an environment variable and over the wire of xdist: 64 MiB of text make a bad one."""
+    return f"{argname}-of-{len(val)}" if isinstance(val, str | bytes) and len(val) > LONGEST_ID else None
+
+
 def _server(kind: str, *config: str, appendonly: bool = True) -> Server:
     binary = servers.binary(kind)
     if binary is None:
