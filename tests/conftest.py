@@ -10,7 +10,6 @@ import pytest
 from tests import servers
 from tests.servers import Server
 
-
 LONGEST_ID = 80
 
 
