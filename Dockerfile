@@ -6,8 +6,8 @@ WORKDIR /src
 RUN python -m venv /opt/runnelctl
 COPY pyproject.toml README.md LICENSE ./
 COPY runnelctl runnelctl
-# --only-binary for what we depend on: a wheel that is missing for this platform must fail here, not compile for an hour.
-RUN /opt/runnelctl/bin/pip install --no-cache-dir --disable-pip-version-check --prefer-binary . \
+# Wheels only: one that is missing for this platform must fail here, not look for a compiler.
+RUN /opt/runnelctl/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary :all: . \
     && /opt/runnelctl/bin/python -m compileall -q /opt/runnelctl/lib
 
 FROM python:3.13-slim

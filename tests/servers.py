@@ -64,7 +64,7 @@ class Server:
                 command,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent(),  # noqa: PLW1509 - fixtures run in the main thread, and it only calls libc
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 - fixtures run in the main thread, and it only calls libc
             )
             wait_until(lambda: not self.running or self.answers(), message=f"{self._binary.name} to answer")
             if self.running:
@@ -137,7 +137,7 @@ def free_port() -> int:
         return port
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def die_with_parent() -> Callable[[], None] | None:
     """A server must not outlive a pytest that was killed. Only Linux can say so to the kernel."""
     if sys.platform != "linux":
         return None

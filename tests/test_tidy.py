@@ -26,7 +26,7 @@ SOURCES = sorted(
 FILE_LINES = 300
 FUNCTION_LINES = 50
 #: Files that are over the limit and may only shrink: take a line out of here, never put one in.
-TOO_LONG = {"runnelctl/runtime/lane.py": 321, "runnelctl/runtime/supervisor.py": 333}
+TOO_LONG: dict[str, int] = {}
 
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "base", "misc"}
 UNFINISHED = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X")))
@@ -34,7 +34,7 @@ KEY_AFTER_TAG = re.compile(r"\}:\w")  # as in "{shop:orders:3}:events"
 #: A slice that explains why it can't start, to its captured stderr; a small process that writes its own log.
 MAY_PRINT = {"runnelctl/runtime/workload.py", "runnelctl/store/warden.py"}
 #: Commands that are promised and not there yet. Take them out as they come.
-PENDING = {"down", "logs", "replay", "status"}
+PENDING = {"down", "logs", "replay"}
 
 
 def name(path: Path) -> str:
@@ -93,7 +93,8 @@ def test_a_script_says_what_it_takes_and_why_it_is_one(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("#!lua"), f"{path.name} does not begin with #!lua, so Redis guesses what it may do"
     header = "\n".join(lines[1 : next(at for at, line in enumerate(lines) if at and not line.startswith("--"))])
-    missing = [word for word in ("KEYS", "ARGV", "Returns", "Atomic") if not re.search(rf"\b{word}\b", header)]
+    needed = ["KEYS", "Returns", "Atomic", *(["ARGV"] if "ARGV[" in "\n".join(lines) else [])]
+    missing = [word for word in needed if not re.search(rf"\b{word}\b", header)]
     assert not missing, f"the header of {path.name} says nothing of {', '.join(missing)}"
 
 

@@ -17,22 +17,35 @@ class Cause(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """An event that was in a handler: its unit, its ordinal, and whether it was being tried alone under suspicion."""
+    """A handler call: its unit, the ordinals of its first and last event (one but for batches), and how long it had
+    been going on when the process was judged or died."""
 
     unit: int
-    ordinal: int
-    suspect: bool
+    first: int
+    last: int
+    age_s: float
 
 
-def charged(cause: Cause, in_flight: Sequence[InFlight], timed_out_unit: int | None = None) -> dict[int, int]:
-    """unit -> ordinal of the events that are charged an attempt.
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """An attempt charged to a call. `sure`: it was alone and of one event, so nothing else can have done it."""
 
-    After a timeout the culprit is known. After a death it is the suspect, if one was being tried; else any of them may
-    have done it, and all are tried alone next time, so that an innocent one is charged once at most.
+    first: int
+    last: int
+    sure: bool
+
+
+def charged(cause: Cause, in_flight: Sequence[InFlight], timeout_s: float) -> dict[int, Charge]:
+    """unit -> charge. Whoever is charged is tried alone in its slice next time, and only a sure charge can convict, so
+    that an innocent event which was merely near is never punished.
+
+    A handler that blocks its loop makes its neighbours look old as well; events that began long after the timeout was
+    running can't have used it up.
     """
     if cause is Cause.PUT_DOWN:
         return {}
+    accused = in_flight
     if cause is Cause.TIMED_OUT:
-        return {event.unit: event.ordinal for event in in_flight if event.unit == timed_out_unit}
-    suspects = [event for event in in_flight if event.suspect]
-    return {event.unit: event.ordinal for event in suspects or in_flight}
+        accused = [event for event in in_flight if event.age_s >= timeout_s / 2]
+    alone = len(accused) == 1
+    return {call.unit: Charge(call.first, call.last, sure=alone and call.first == call.last) for call in accused}

@@ -10,6 +10,7 @@ CRASH_BUDGET = 5
 STABLE_RUN_S = 30.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
+LONGEST_PAUSE_BLAMED_S = 1.0  # the policy limits these deaths, and the slice's other partitions wait meanwhile
 READY_LIMIT_S = 60.0
 
 
@@ -44,8 +45,9 @@ def after_death(
 ) -> Next:
     """What follows when a slice process ended. `asked`: it was told to leave. `in_flight`: an event was in a handler.
 
-    The first death restarts at once, so that recovery takes a fork; a streak backs off, doubling to 30 s; a run of
-    30 s ends the streak. Five idle deaths in 60 s are pardoned, the sixth is a crash loop.
+    The first death restarts at once, so that recovery takes a fork; a streak backs off, doubling to 30 s (to 1 s where
+    an event is to blame); a run of 30 s ends the streak. Five idle deaths in 60 s are pardoned, the sixth is a crash
+    loop.
     """
     if asked:
         return Next(Fate.GONE, 0.0, history)
@@ -60,7 +62,8 @@ def after_death(
         return Next(Fate.CRASH_LOOP, 0.0, after)
     if streak == 1:
         return Next(Fate.RESTART, 0.0, after)
-    ceiling = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(streak - 2, 30))
+    longest = LONGEST_PAUSE_BLAMED_S if in_flight else LONGEST_PAUSE_S
+    ceiling = min(longest, FIRST_PAUSE_S * 2.0 ** min(streak - 2, 30))
     return Next(Fate.RESTART, ceiling * (0.5 + 0.5 * jitter), after)
 
 

@@ -25,7 +25,7 @@ H_DRAIN_DONE = 6  # keeper: how many of them are passed
 H_OWNED = 7  # keeper: leases held, so that `--wait` knows when the host works
 H_WANTED = 8  # keeper: leases that it ought to hold
 
-OUTCOME_NONE, OUTCOME_DRAINED, OUTCOME_HALTED, OUTCOME_DOWN, OUTCOME_BLOCKED, OUTCOME_REFUSED = range(6)
+OUTCOME_NONE, OUTCOME_DRAINED, OUTCOME_HALTED, OUTCOME_DOWN, OUTCOME_BLOCKED = range(5)
 
 # --- slot cells: one slot per slice, whatever process fills it ----------------------------------------------------
 SLOT_CELLS = 16
@@ -34,7 +34,7 @@ S_PID = 1  # supervisor: 0 when none
 S_DEAD = 2  # supervisor: the last incarnation that was reaped; written after S_CAUSE and the text
 S_CAUSE = 3  # supervisor: a CAUSE_ below
 S_RESTARTS = 4  # supervisor
-S_TIMED_OUT = 5  # supervisor: unit + 1 whose handler ran out of time, 0 for none
+S_JUDGED = 5  # supervisor, double: when it put the process down, or saw that it had died
 S_READY = 6  # slice: its incarnation once the handler is imported and open
 S_BEAT = 7  # slice, double
 S_RSS = 8  # slice: bytes, as of its last beat
@@ -57,6 +57,7 @@ U_BLOCKED = 7  # keeper: 0, or STATE_QUARANTINED or STATE_HALTED as last seen in
 U_TAKEN = 8  # slice: the grant it runs
 U_STATE = 9  # slice: a STATE_ below, of the grant in U_TAKEN
 U_STARTED = 10  # slice: ordinal of the event in the handler (events passed before it + 1)
+U_LAST = 18  # slice: for a batch, the ordinal of its last event; below U_STARTED otherwise
 U_SINCE = 11  # slice, double: when it got there; 0 when nothing is in flight
 U_CURSOR_MS = 12  # slice: committed cursor
 U_CURSOR_SEQ = 13  # slice
@@ -64,7 +65,6 @@ U_COUNT = 14  # slice: events passed up to the cursor, ever
 U_PROCESSED = 15  # slice: handled since `up`
 U_FAILED = 16  # slice: events that met the policy since `up`
 U_RETRIED = 17  # slice: attempts that failed since `up`
-U_SUSPECT = 18  # slice: ordinal of an event that is tried alone, since its process died under it before
 U_SLOW_US = 19  # slice: the longest handler call since `up`, microseconds
 U_LATENCY = 24  # slice: LATENCY_BUCKETS counts, bucket b: below 2**b microseconds
 

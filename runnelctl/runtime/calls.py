@@ -138,6 +138,7 @@ async def batch_in_thread(lane: Lane, run: list[Event], index: int) -> Outcome:
 
 def _begin_batch(lane: Lane, run: list[Event], index: int) -> None:
     board = lane.slice.board
+    board.q[lane.base + cells.U_LAST] = lane.ledger.first + len(run) - 1
     board.q[lane.base + cells.U_STARTED] = lane.ledger.first + index
     board.d[lane.base + cells.U_SINCE] = monotonic()
     lane.context.event = run[index] if len(run) - index == 1 else None

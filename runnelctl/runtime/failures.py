@@ -127,8 +127,8 @@ def _split(lane: Lane, run: list[Event], index: int, error: BaseException) -> No
         "%s: a batch of %d failed %d times, trying its events one by one: %s",
         lane.name, len(run) - index, run[index].attempt, short(error),
     )  # fmt: skip
-    lane.single_until = lane.ledger.first + len(run) - 1
-    lane.put_back(run[index:])
+    lane.last_try_until = lane.ledger.first + len(run) - 1
+    lane.intake.put_back(run[index:])
     del run[index:]
 
 

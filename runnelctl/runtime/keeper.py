@@ -144,13 +144,19 @@ class Keeper:
             await self._expelled(wire, entry, report)
             return
         self._joined = True
-        lapsed = self.board.d[cells.H_DEADLINE] < now
-        # Counted from the moment before the beat was sent: others count from when they saw it.
-        self.board.d[cells.H_DEADLINE] = now + self.ttl_s * (1 - MARGIN)
-        self.board.d[cells.H_KEEPER_BEAT] = now
-        if lapsed:
-            self._wake_slices()
+        self._extend(now)
         await self._judge(wire, answer.members)
+
+    def _extend(self, sent_at: float) -> None:
+        """Move the host's deadline, counted from before the beat was sent: others count from when they saw it.
+
+        Who found the old one passed waits to be woken. The clock is read after the store, so none of them is missed.
+        """
+        before = self.board.d[cells.H_DEADLINE]
+        self.board.d[cells.H_DEADLINE] = sent_at + self.ttl_s * (1 - MARGIN)
+        self.board.d[cells.H_KEEPER_BEAT] = sent_at
+        if monotonic() >= before:
+            self._wake_slices()
 
     def _rejoining(self) -> bool:
         """A keeper that follows a dead one is a member already, or was expelled meanwhile and must notice it."""
@@ -160,11 +166,11 @@ class Keeper:
         """Others took us for dead. What we held may be theirs: forget it all, and join again with nothing."""
         self.log.error("this host was expelled: it could not beat for %.0f s; joining again", self.ttl_s)
         self.tenure.forfeit()
-        self._wake_slices()
+        sent_at = monotonic()
         answer = await members.beat(wire, self.topology.name, self.host.member, entry, report, join=True)
         self._members, self._watch, self._joined = answer.members, None, True
-        self.board.d[cells.H_DEADLINE] = monotonic() + self.ttl_s * (1 - MARGIN)
-        self.board.d[cells.H_KEEPER_BEAT] = monotonic()
+        self._extend(sent_at)
+        self._wake_slices()
         self._news = True
         await members.tell(wire, self.topology.name, "joined", member=self.host.member)
 

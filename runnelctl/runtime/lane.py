@@ -10,7 +10,6 @@ other lanes) hides behind one comparison with `check_at`, and is looked at in `p
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from runnelctl.event import Event, Source
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import failures
+from runnelctl.runtime.intake import Intake
 from runnelctl.runtime.ledger import Ledger
 from runnelctl.store.leases import Session
 
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from runnelctl.runtime.slice import Slice
 
 TURN_S = 0.010  # how long a lane may run before the others get a turn and the lease is looked at
-READ_EVENTS = 2_048  # of all lanes together: small enough for the processor's caches, large enough to amortise a read
-LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000
-BUFFER_BYTES = 16 * 1024 * 1024
-UNKNOWN_EVENT_BYTES = 1024 * 1024  # the guess before anything was read: start small, grow with what is seen
 
 
 class Lane:
@@ -46,44 +42,26 @@ class Lane:
         self.ledger = Ledger(self, session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
-        self.buffer: deque[list[Any]] = deque()  # replies as they came: lists of entries
-        self.buffered = 0  # entries in it
-        self.event_bytes = float(UNKNOWN_EVENT_BYTES)
-        self.fetched = session.cursor
+        self.intake = Intake(session.cursor)
         self.check_at = 0.0
-        self.single_until = 0  # up to this ordinal a failed batch is searched for its culprit, one event at a time
+        # Up to these ordinals events run one by one: a batch died or failed, and its culprit is looked for.
+        self.alone_until, self.last_try_until = session.alone_until, 0
         self.stopping = False  # finish what runs, commit, release
         self.resyncing = False  # start a new read session before anything else
         self.ended: int | None = None  # a board STATE_ once the lane is over
         self.thread: ThreadPoolExecutor | None = None
         self._nudge: asyncio.Future[None] | None = None
 
-    # --- read side --------------------------------------------------------------------------------------------
-
     @property
     def hungry(self) -> bool:
         """Whether the reader should ask for more."""
         if self.stopping or self.resyncing or self.ended is not None:
             return False
-        # One read may be buffered while the next is under way: that is the read-ahead.
-        return self.buffered <= self.share and self.buffered * self.event_bytes < BUFFER_BYTES / 2
+        return self.intake.has_room(self.slice.share)
 
-    @property
-    def share(self) -> int:
-        """This lane's part of a read."""
-        return max(LANE_EVENTS_LEAST, min(LANE_EVENTS_MOST, READ_EVENTS // len(self.slice.lanes)))
-
-    @property
-    def appetite(self) -> int:
-        """How many events the next read may bring, by count and by bytes."""
-        return max(1, min(self.share, int(BUFFER_BYTES / 2 / self.event_bytes)))
-
-    def feed(self, entries: list[list[Any]], event_bytes: float) -> None:
-        """Take entries as Redis sent them, the next ones after `fetched`; `event_bytes` is their mean size."""
-        self.buffer.append(entries)
-        self.buffered += len(entries)
-        self.fetched = entries[-1][0]
-        self.event_bytes = event_bytes
+    def feed(self, entries: list[Any], event_bytes: float) -> None:
+        """Take entries as Redis sent them."""
+        self.intake.add(entries, event_bytes)
         self.nudge()
 
     # --- from outside -----------------------------------------------------------------------------------------
@@ -141,19 +119,21 @@ class Lane:
     async def _next_run(self) -> list[Event]:
         """The next events to start: one batch, or all that is buffered within the commit bound. May be none."""
         slice_, ledger = self.slice, self.ledger
+        if self.session.suspect <= ledger.done:
+            slice_.suspect_over(self)
         room = slice_.commit_events - (ledger.done - ledger.committed)
         if room <= 0:
             self.idle()
             await ledger.progress()
             return []
-        if not self.buffer:
+        if not self.intake.count:
             self.idle()
             await self.wait(None)
             return []
         size = await self._run_size(room)
         if not size:
             return []
-        if slice_.batch_size and 1 < size > self.buffered:
+        if slice_.batch_size and 1 < size > self.intake.count:
             self.idle()
             await self._fill(size, slice_.batch_within_s)
             if self.stopping or self.resyncing or self.ended is not None:
@@ -165,34 +145,33 @@ class Lane:
         return [] if self.ended is not None or self.resyncing else run
 
     async def _run_size(self, room: int) -> int:
-        """How many events to take. An event under suspicion runs alone, straight after a commit, one suspect at a time
-        in the slice: if it kills the process again, the board names it and nobody else is charged."""
+        """How many events to take, 0 to look again. An event under suspicion runs straight after a commit and alone in
+        its slice: if it kills the process again, the board names it and nobody else is charged."""
         ledger, suspect = self.ledger, self.session.suspect
-        size = 1 if ledger.done < self.single_until else min(self.slice.batch_size or room, room)
+        single = ledger.done < max(self.alone_until, self.last_try_until)
+        size = 1 if single else min(self.slice.batch_size or room, room)
         if suspect <= ledger.done:
-            self.slice.suspect_over(self)
             return size
         if suspect > ledger.done + 1:
             return min(size, suspect - ledger.done - 1)
         if ledger.done > ledger.committed:
             await ledger.progress()
             return 0
-        if not self.slice.may_try_suspect(self):
+        if not self._convicted() and not self.slice.may_try_suspect(self):
+            self.idle()
             await self.wait(None)
             return 0
         return 1
 
     def _take(self, size: int) -> list[Event]:
         source, session = self.source, self.session
-        entries = self._next_entries(size)
-        self.buffered -= len(entries)
+        entries = self.intake.take(size, gather=bool(self.slice.batch_size))
         run = [Event(event_id, fields, source) for event_id, fields in entries]
         if self.hungry:
             self.slice.reader.room_made(self)
         if session.suspect == self.ledger.done + 1:
             run[0].attempt = session.tries + 1
-            self.slice.board.q[self.base + cells.U_SUSPECT] = session.suspect
-        elif self.ledger.done < self.single_until:
+        elif self.ledger.done < self.last_try_until:
             run[0].attempt = self.slice.processor.retry.attempts
         if session.edit_id:
             for event in run:
@@ -200,26 +179,10 @@ class Lane:
                     event._fields = edited(event._fields, session.edit)
         return run
 
-    def _next_entries(self, size: int) -> list[Any]:
-        """At most `size` entries; of several replies together only where a batch wants them."""
-        buffer = self.buffer
-        entries = buffer.popleft()
-        while len(entries) < size and buffer and self.slice.batch_size:
-            entries = entries + buffer.popleft()
-        if len(entries) > size:
-            buffer.appendleft(entries[size:])
-            entries = entries[:size]
-        return entries
-
-    def put_back(self, events: list[Event]) -> None:
-        """Events that were taken, but are to be taken again in other runs."""
-        self.buffer.appendleft([[event._id, event._fields] for event in events])
-        self.buffered += len(events)
-
     async def _fill(self, size: int, within_s: float) -> None:
         """Wait for a batch to fill, at most so long."""
         until = monotonic() + within_s
-        while self.buffered < size and (left := until - monotonic()) > 0:
+        while self.intake.count < size and (left := until - monotonic()) > 0:
             await self.wait(left)
             if self.stopping or self.resyncing or self.ended is not None:
                 return
@@ -240,6 +203,12 @@ class Lane:
                 index = await failures.settle(self, run, index, error)
         self.ledger.close_run(index)
 
+    def _convicted(self) -> bool:
+        """The next event killed its process as often as it may, at least once with nothing else in flight."""
+        session = self.session
+        is_next = session.suspect == self.ledger.done + 1
+        return is_next and session.sure and session.tries >= self.slice.processor.retry.attempts
+
     async def pause(self) -> bool:
         """What is rare: is the lease still ours and fresh, is a commit overdue; then a turn for the other lanes.
 
@@ -255,7 +224,10 @@ class Lane:
                 return False
             now = monotonic()
             deadline = d[cells.H_DEADLINE]
-            if now >= deadline:
+            if slice_.reserved_for_another(self):
+                self.idle()
+                await self.wait(None)
+            elif now >= deadline:
                 self.idle()
                 await slice_.woken()
             elif now - ledger.dirty_since >= slice_.commit_every_s:
@@ -269,8 +241,7 @@ class Lane:
 
     async def _read_anew(self) -> None:
         """A new read session: settle what is done, then trust nothing but the own hash."""
-        self.buffer.clear()
-        self.buffered = 0
+        self.intake.restart(self.intake.fetched)
         self.idle()
         ledger = self.ledger
         while self.ended is None and ledger.unsettled:
@@ -292,7 +263,7 @@ class Lane:
         self.session = session
         self.states.clear()
         ledger.restart(session)
-        self.fetched = session.cursor
+        self.intake.restart(session.cursor)
         self.resyncing = False
         self.slice.reader.room_made(self)
 
@@ -305,6 +276,7 @@ class Lane:
     def idle(self) -> None:
         """Nothing of this lane is in a handler: a death now is not this event's fault, and no timeout runs."""
         self.slice.board.d[self.base + cells.U_SINCE] = 0.0
+        self.slice.quiet(self)
 
     def count(self, cell: int, by: int = 1) -> None:
         self.slice.board.q[self.base + cell] += by

@@ -63,11 +63,12 @@ class Reader:
         While lanes are full it must not block for the others: the full ones will have room in a moment. Only when the
         others have nothing either, it blocks, to be interrupted as soon as there is room.
         """
-        asked = [lane.fetched for lane in lanes]
+        asked = [lane.intake.fetched for lane in lanes]
         topology = self.slice.topology.name
         streams = [keys.events(topology, lane.unit.stream, lane.unit.partition) for lane in lanes]
-        count = min(lane.appetite for lane in lanes)
-        count = max(1, min(count, int(REPLY_BYTES / len(lanes) / max(lane.event_bytes for lane in lanes))))
+        count = min(lane.intake.appetite(self.slice.share) for lane in lanes)
+        largest = max(lane.intake.event_bytes for lane in lanes)
+        count = max(1, min(count, int(REPLY_BYTES / len(lanes) / largest)))
         read = ("XREAD", "COUNT", count)
         before = wire.bytes_received
         self._reading = set(lanes)
@@ -98,7 +99,7 @@ class Reader:
             for name, entries in reply:
                 lane, after = by_name[name]
                 # A lane that stopped, or began a new read session meanwhile, must not take what an old one asked for.
-                if lane.hungry and lane.fetched == after:
+                if lane.hungry and lane.intake.fetched == after:
                     lane.feed(entries, mean)
 
     async def _interrupt(self, wire: Wire) -> None:

@@ -23,6 +23,37 @@ STATES = {
     cells.STATE_LOST: "lost",
 }
 
+RATE_WINDOW_S = 0.9  # beats may follow each other closely; a rate over less time is noise
+
+
+class Pace:
+    """Events per second of every unit, counted from beat to beat."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._counts: dict[int, int] = {}
+        self._rates: dict[int, float] = {}
+
+    def rate(self, unit: int) -> float:
+        """Of the last whole window; 0 before there was one."""
+        return self._rates.get(unit, 0.0)
+
+    def step(self, counts: dict[int, int], now: float) -> None:
+        """Take the counts since `up` (by unit) as of `now`, in seconds of CLOCK_MONOTONIC."""
+        if self._began is None:  # the board's counts may be older than this keeper
+            self._began, self._counts = now, counts
+        elapsed_s = now - self._began
+        if elapsed_s < RATE_WINDOW_S:
+            return
+        self._rates = {
+            unit: round((count - self._counts.get(unit, 0)) / elapsed_s, 1) for unit, count in counts.items()
+        }
+        self._began, self._counts = now, counts
+
+
+#: Of this process: a host has one keeper, and only that reports.
+_pace = Pace()
+
 
 def entry(host: Host) -> str:
     """The part of a member's entry that seldom changes: its slices per processor, and the digest of its topology."""
@@ -45,6 +76,7 @@ def report(host: Host, tenure: Tenure) -> bytes:
         for slot in host.plan.slots
     ]
     units = [_unit(host, unit) for unit in host.plan.units if q[board.unit(unit.index) + cells.U_HELD]]
+    _pace.step({unit.index: q[board.unit(unit.index) + cells.U_PROCESSED] for unit in host.plan.units}, monotonic())
     totals = [_totals(host, unit) for unit in host.plan.units]
     about = {
         "host": host.name,
@@ -87,5 +119,6 @@ def _totals(host: Host, unit: Unit) -> dict[str, Any] | None:
         "processed": q[base + cells.U_PROCESSED],
         "failed": q[base + cells.U_FAILED],
         "retried": q[base + cells.U_RETRIED],
+        "rate": _pace.rate(unit.index),
         "latency": latency,
     }

@@ -20,7 +20,7 @@ from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, signals, workload
+from runnelctl.runtime import calls, intake, signals, workload
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
@@ -52,7 +52,7 @@ class Slice:
         self.batch_within_s = self.processor.batch.within_ms / 1000 if self.processor.batch else 0.0
         self.committer = Committer(self, max(1_000, self.topology.lease_ttl_ms))
         self.reader = Reader(self)
-        self._suspects: set[Lane] = set()
+        self._suspect: Lane | None = None
         self._woken: asyncio.Future[None] | None = None
         self._leaving = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -171,6 +171,11 @@ class Slice:
 
     # --- what lanes use ---------------------------------------------------------------------------------------
 
+    @property
+    def share(self) -> int:
+        """How many events each lane may read at once."""
+        return intake.share(len(self.lanes))
+
     async def read_session(self, unit: Unit) -> leases.Session:
         """The unit's own hash, asked for until Redis answers."""
         while True:
@@ -223,18 +228,34 @@ class Slice:
             states=states,
         )
 
+    # An event that died under its process is tried with nothing else in flight, so that the next death names its cause.
+
     def may_try_suspect(self, lane: Lane) -> bool:
-        """One event that died under its process is tried at a time, so that the next death names its cause."""
-        if not self._suspects or lane in self._suspects:
-            self._suspects.add(lane)
-            return True
-        return False
+        """Reserve the slice for a lane's suspect. True once no other lane has anything in a handler."""
+        if self._suspect is None:
+            self._suspect = lane
+            for other in self.lanes.values():
+                other.check_at = 0.0
+        return self._suspect is lane and not self._busy_beside(lane)
+
+    def reserved_for_another(self, lane: Lane) -> bool:
+        return self._suspect is not None and self._suspect is not lane
+
+    def quiet(self, lane: Lane) -> None:
+        """A lane has nothing in a handler; one that waits for quiet may go on."""
+        if self._suspect is not None and self._suspect is not lane:
+            self._suspect.nudge()
 
     def suspect_over(self, lane: Lane) -> None:
-        if lane in self._suspects:
-            self._suspects.discard(lane)
+        """The lane has no suspect (any more)."""
+        if self._suspect is lane:
+            self._suspect = None
             for other in self.lanes.values():
                 other.nudge()
+
+    def _busy_beside(self, lane: Lane) -> bool:
+        since = self.board.d
+        return any(since[other.base + cells.U_SINCE] for other in self.lanes.values() if other is not lane)
 
 
 def run(host: Host, slot: int, incarnation: int) -> int:

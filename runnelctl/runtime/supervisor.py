@@ -8,53 +8,21 @@ import os
 import random
 import selectors
 import signal
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from time import monotonic
 
 from runnelctl import errors
 from runnelctl.core import lifecycle
-from runnelctl.core.lifecycle import Fate, Health, History
+from runnelctl.core.lifecycle import Fate, Health
 from runnelctl.core.plan import Slot
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import child, signals, vitals
-from runnelctl.runtime.child import Child
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.output import Output, Sink, Source
+from runnelctl.runtime.post import EXITS, REASONS, Post
 
 KEEPER_GRACE_S = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-_EXITS = {
-    cells.OUTCOME_DRAINED: errors.EXIT_OK,
-    cells.OUTCOME_HALTED: errors.EXIT_HALTED,
-    cells.OUTCOME_DOWN: errors.EXIT_OK,
-    cells.OUTCOME_BLOCKED: errors.EXIT_ERROR,
-    cells.OUTCOME_REFUSED: errors.EXIT_USAGE,
-}
-_REASONS = {
-    cells.OUTCOME_DRAINED: "everything is handled",
-    cells.OUTCOME_HALTED: "halted by policy; `runnelctl replay` shows what and why",
-    cells.OUTCOME_DOWN: "asked to stop by `runnelctl down`",
-    cells.OUTCOME_BLOCKED: "what is left is quarantined; `runnelctl replay` shows what and why",
-    cells.OUTCOME_REFUSED: "refused",
-}
-
-
-@dataclass(slots=True)
-class Post:
-    """A place that a process fills: the keeper's (slot None) or a slot's."""
-
-    slot: Slot | None
-    label: str
-    body: Callable[[int], int]
-    child: Child | None = None
-    incarnation: int = 0
-    began: float = 0.0
-    due: float | None = 0.0  # when to start it; None: not to be started
-    history: History = field(default_factory=History)
-    cause: int = cells.CAUSE_NONE  # set when we kill it
-    tail: deque[str] = field(default_factory=deque)
 
 
 class Supervisor:
@@ -70,8 +38,8 @@ class Supervisor:
         width = max([len("runnelctl"), *(len(slot.name) for slot in host.plan.slots)])
         self.output = Output(self._selector, width, color="NO_COLOR" not in os.environ)
         self._keep = keep | {fd for pair in host.wakes for fd in pair}
-        self._keeper = Post(None, "runnelctl", lambda _: keeper())
-        self._posts = [self._post(slot, slice_) for slot in host.plan.slots]
+        self._keeper = Post.of_keeper(keeper)
+        self._posts = [Post.of_slot(slot, slice_) for slot in host.plan.slots]
         self._signal_read, self._signal_write = signals.pipe()
         self._stopping_since: float | None = None
         self._forced = False
@@ -80,10 +48,6 @@ class Supervisor:
         self._check_s = vitals.check_interval_s(host.plan)
         self._check_due = 0.0
         self._footer_due = 0.0
-
-    @staticmethod
-    def _post(slot: Slot, slice_: Callable[[int, int], int]) -> Post:
-        return Post(slot, slot.name, lambda incarnation: slice_(slot.index, incarnation))
 
     # --- the loop ---------------------------------------------------------------------------------------------
 
@@ -156,15 +120,12 @@ class Supervisor:
         post.began = monotonic()
         if post.slot is not None:
             base = self.board.slot(post.slot.index)
-            self.board.q[base + cells.S_TIMED_OUT] = 0
             self.board.d[base + cells.S_BEAT] = post.began
             self.board.q[base + cells.S_INCARNATION] = post.incarnation
         incarnation = post.incarnation
-        name = "keeper" if post.slot is None else post.slot.name
-        post.child = child.fork(name, lambda: post.body(incarnation), self._keep)
+        post.child = child.fork(post.process_name, lambda: post.body(incarnation), self._keep)
         post.due = None
-        number = -1 if post.slot is None else post.slot.index
-        post.tail = self.output.attach(post.label, number, post.child.stdout, post.child.stderr)
+        post.tail = self.output.attach(post.label, post.color, post.child.stdout, post.child.stderr)
         if post.child.pidfd is not None:
             self._selector.register(post.child.pidfd, selectors.EVENT_READ, None)
         if post.slot is not None:
@@ -201,7 +162,7 @@ class Supervisor:
 
     def _kill(self, post: Post, cause: int) -> None:
         assert post.child is not None
-        post.cause = cause
+        post.cause, post.judged = cause, monotonic()
         child.kill_group(post.child.pid)
 
     # --- endings ----------------------------------------------------------------------------------------------
@@ -252,6 +213,7 @@ class Supervisor:
         crash_loop = after.fate is Fate.CRASH_LOOP
         cause = cells.CAUSE_CRASH_LOOP if crash_loop else post.cause or vitals.cause_of(status)
         self.board.write_text(slot.index, text)
+        self.board.d[base + cells.S_JUDGED] = post.judged if post.cause else now
         self.board.q[base + cells.S_CAUSE] = cause
         self.board.q[base + cells.S_PID] = 0
         self.board.q[base + cells.S_DEAD] = post.incarnation
@@ -296,15 +258,11 @@ class Supervisor:
                 self._kill(self._keeper, cells.CAUSE_DRAIN)
 
     def _judge(self, post: Post, slot: Slot, now: float) -> None:
-        verdict, unit = vitals.judge(self.host, slot, post.incarnation, post.began, now, self._pid(post))
+        verdict = vitals.judge(self.host, slot, post.incarnation, post.began, now, self._pid(post))
         if verdict is Health.WELL:
             return
         self.output.say(f"{slot.name} {verdict.value}: killing it")
-        if verdict is Health.TIMED_OUT:
-            self.board.q[self.board.slot(slot.index) + cells.S_TIMED_OUT] = unit + 1
-            self._kill(post, cells.CAUSE_TIMEOUT)
-        else:
-            self._kill(post, cells.CAUSE_STOPPED)
+        self._kill(post, cells.CAUSE_TIMEOUT if verdict is Health.TIMED_OUT else cells.CAUSE_STOPPED)
 
     @staticmethod
     def _pid(post: Post) -> int:
@@ -316,7 +274,7 @@ class Supervisor:
         q = self.board.q
         outcome = q[cells.H_OUTCOME]
         if outcome != cells.OUTCOME_NONE and self._stopping_since is None:
-            self.stop(_REASONS[outcome], _EXITS[outcome])
+            self.stop(REASONS[outcome], EXITS[outcome])
         if (
             not self._announced
             and vitals.all_ready(self.host)

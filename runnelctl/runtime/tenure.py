@@ -95,10 +95,12 @@ class Tenure:
     async def _bury(self, wire: Wire, slot: int, units: list[Unit]) -> None:
         """A slice died: release its leases, and charge the event that it was in."""
         q, d, base = self.board.q, self.board.d, self.board.slot(slot)
-        in_flight = [flying for unit in units if (flying := self._in_flight(unit)) is not None]
+        judged = d[base + cells.S_JUDGED]
+        in_flight = [flying for unit in units if (flying := self._in_flight(unit, judged)) is not None]
         kind = q[base + cells.S_CAUSE]
         cause = Cause.PUT_DOWN if kind in _PUT_DOWN else Cause.TIMED_OUT if kind == cells.CAUSE_TIMEOUT else Cause.DIED
-        due = charges.charged(cause, in_flight, q[base + cells.S_TIMED_OUT] - 1)
+        timeout_s = self.topology.processors[self.plan.slots[slot].processor].timeout_ms / 1000
+        due = charges.charged(cause, in_flight, timeout_s)
         death = self.board.read_text(slot)
         for unit in units:
             epoch, nonce = self._q(unit, cells.U_EPOCH), self._q(unit, cells.U_NONCE)
@@ -106,13 +108,14 @@ class Tenure:
             d[self.board.unit(unit.index) + cells.U_SINCE] = 0.0
             self._clear(unit)
 
-    def _in_flight(self, unit: Unit) -> InFlight | None:
+    def _in_flight(self, unit: Unit, judged: float) -> InFlight | None:
         """The event of a unit that was in the handler when its slice died."""
         taken = self._q(unit, cells.U_TAKEN) == self._q(unit, cells.U_GRANT)
-        if not taken or not self.board.d[self.board.unit(unit.index) + cells.U_SINCE]:
+        since = self.board.d[self.board.unit(unit.index) + cells.U_SINCE]
+        if not taken or not since:
             return None
-        started = self._q(unit, cells.U_STARTED)
-        return InFlight(unit.index, started, self._q(unit, cells.U_SUSPECT) == started)
+        first = self._q(unit, cells.U_STARTED)
+        return InFlight(unit.index, first, max(first, self._q(unit, cells.U_LAST)), judged - since)
 
     async def _crash_loops(self, wire: Wire) -> bool:
         found = False

@@ -25,20 +25,19 @@ def check_interval_s(plan: Plan) -> float:
     return max(SHORTEST_CHECK_S, min([plan.topology.lease_ttl_ms / 4000, *timeouts]))
 
 
-def judge(host: Host, slot: Slot, incarnation: int, began: float, now: float, pid: int) -> tuple[Health, int]:
-    """The health of a live slice, and the unit that has been in a handler for longest."""
+def judge(host: Host, slot: Slot, incarnation: int, began: float, now: float, pid: int) -> Health:
+    """The health of a live slice."""
     base = host.board.slot(slot.index)
     q, d = host.board.q, host.board.d
-    unit, longest = -1, 0.0
+    longest = 0.0
     for mine in host.plan.units_of(slot.processor):
         cell = host.board.unit(mine.index)
         if q[cell + cells.U_SLOT] == slot.index and q[cell + cells.U_FOR] == incarnation and q[cell + cells.U_HELD]:
             since = d[cell + cells.U_SINCE]
-            if since and now - since > longest:
-                unit, longest = mine.index, now - since
+            longest = max(longest, now - since if since else 0.0)
     ttl_s = host.plan.topology.lease_ttl_ms / 1000
     silent_s = now - d[base + cells.S_BEAT]
-    verdict = lifecycle.health(
+    return lifecycle.health(
         ready=q[base + cells.S_READY] == incarnation,
         age_s=now - began,
         silent_s=silent_s,
@@ -47,7 +46,6 @@ def judge(host: Host, slot: Slot, incarnation: int, began: float, now: float, pi
         timeout_s=host.plan.topology.processors[slot.processor].timeout_ms / 1000,
         ttl_s=ttl_s,
     )
-    return verdict, unit
 
 
 def is_stopped(pid: int) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runnelctl.core import keys
+from runnelctl.core.charges import Charge
 from runnelctl.core.plan import Unit
 from runnelctl.store.scripts import script
 from runnelctl.store.wire import Argument, Wire
@@ -64,6 +65,8 @@ class Session:
     seq: int
     tries: int
     suspect: int
+    alone_until: int
+    sure: bool
     death: str
     edit_id: bytes
     edit: bytes
@@ -107,10 +110,12 @@ def _grant(reply: Any) -> Granted | Busy | Blocked:
 
 
 async def release(
-    wire: Wire, topology: str, unit: Unit, epoch: int, nonce: int, charge: int | None = None, death: str = ""
+    wire: Wire, topology: str, unit: Unit, epoch: int, nonce: int, charge: Charge | None = None, death: str = ""
 ) -> bool:
-    """Let a lease go; `charge` is the ordinal of the event that its process died in. False: it was not ours."""
-    args: tuple[Argument, ...] = (epoch, nonce, "" if charge is None else charge, death)
+    """Let a lease go; `charge` is for the event that its process died in. False: it was not ours."""
+    args: tuple[Argument, ...] = (epoch, nonce, "", "", 0, death)
+    if charge is not None:
+        args = (epoch, nonce, charge.first, charge.last, int(charge.sure), death)
     own = keys.own(topology, unit.stream, unit.partition, unit.processor)
     return bool(await wire.run(script("lease_release"), (own,), args))
 
@@ -127,21 +132,40 @@ async def holdings(wire: Wire, topology: str, units: Sequence[Unit]) -> list[Hol
     return found
 
 
+_SESSION_FIELDS = (
+    "epoch", "nonce", "cursor", "count", "seq", "tries", "suspect", "alone", "sure", "death", "edit_id", "edit",
+)  # fmt: skip
+
+
 async def session(wire: Wire, topology: str, unit: Unit) -> Session:
     """Read the own hash at the start of a read session, and whether anything unread was trimmed away."""
     own, events = unit_keys(topology, unit)
-    fields = ("epoch", "nonce", "cursor", "count", "seq", "tries", "suspect", "death", "edit_id", "edit")
+    fields = (
+        "epoch",
+        "nonce",
+        "cursor",
+        "count",
+        "seq",
+        "tries",
+        "suspect",
+        "alone",
+        "sure",
+        "death",
+        "edit_id",
+        "edit",
+    )
     reply, info = await asyncio.gather(wire.send("HMGET", own, *fields), wire.send("XINFO", "STREAM", events))
     if isinstance(reply, Exception):
         raise reply
-    epoch, nonce, cursor, count, seq, tries, suspect, death, edit_id, edit = reply
+    epoch, nonce, cursor, count, seq, tries, suspect, alone, sure, death, edit_id, edit = reply
     lost = 0
     if not isinstance(info, Exception):
         facts = dict(zip(info[::2], info[1::2], strict=True))
         lost = max(0, facts[b"entries-added"] - facts[b"length"] - int(count or 0))
     return Session(
         int(epoch or 0), _text(nonce), cursor or b"0-0", int(count or 0), int(seq or 0),
-        int(tries or 0), int(suspect or 0), _text(death), edit_id or b"", edit or b"", lost,
+        int(tries or 0), int(suspect or 0), int(alone or 0),
+        sure == b"1", _text(death), edit_id or b"", edit or b"", lost,
     )  # fmt: skip
 
 

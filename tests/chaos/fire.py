@@ -23,6 +23,7 @@ import psutil
 import runnelctl
 from runnelctl.store import connect
 from runnelctl.store.reach import reach
+from tests import servers
 from tests.chaos import checker
 from tests.chaos.checker import Verdict
 
@@ -103,17 +104,28 @@ class Fire:
         with runnelctl.connect_sync(self.file) as client:
             client.send_many("events", records)
 
-    def up(self, *flags: str) -> subprocess.Popen[bytes]:
-        environ = {
+    def _environment(self) -> dict[str, str]:
+        return {
             **os.environ,
             "CHAOS_LOG": str(self.log),
+            "CHAOS_MENDED": str(self.directory / "mended"),
             "CHAOS_SLEEP_S": str(self.plan.sleep_s),
             "PYTHONPATH": str(ROOT),
         }
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another command on the same topology, to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "runnelctl", *arguments, "-t", str(self.file)],
+            capture_output=True, text=True, cwd=self.directory, env=self._environment(), timeout=120, check=True,
+        )  # fmt: skip
+
+    def up(self, *flags: str) -> subprocess.Popen[bytes]:
         with self.output.open("ab") as out:
             process = subprocess.Popen(
                 [sys.executable, "-m", "runnelctl", "up", str(self.file), *flags],
-                stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=self.directory, env=environ,
+                stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=self.directory, env=self._environment(),
+                preexec_fn=servers.die_with_parent(),  # noqa: PLW1509 - single-threaded here, and it only calls libc
             )  # fmt: skip
         self.ups.append(process)
         return process

@@ -10,7 +10,7 @@ if not h[1] then return {'CLEAR'} end
 if (h[2] or '') ~= '' then return {'OWNED', h[3]} end
 if ARGV[1] ~= '' and not string.find(h[1], '"event":"' .. ARGV[1] .. '"', 1, true) then return {'CHANGED', h[1]} end
 redis.call('HDEL', KEYS[1], 'block')
-redis.call('HSET', KEYS[1], 'tries', '0', 'suspect', '0', 'death', '')
+redis.call('HSET', KEYS[1], 'tries', '0', 'suspect', '0', 'sure', '0', 'death', '')
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'edit_id', ARGV[1], 'edit', ARGV[2]) end
 if ARGV[3] == '1' and redis.call('EXISTS', KEYS[2]) == 1 then
   local info, length, added = redis.call('XINFO', 'STREAM', KEYS[2]), 0, 0

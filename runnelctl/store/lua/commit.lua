@@ -63,7 +63,7 @@ for _, o in ipairs(ops) do
 end
 local total = string.format('%.0f', count)
 redis.call('HSET', own, 'cursor', ARGV[5], 'count', total, 'seq', ARGV[3])
-if h[7] ~= '0' and count >= tonumber(h[7]) then redis.call('HSET', own, 'tries', '0', 'suspect', '0', 'death', '') end
+if h[7] ~= '0' and count >= tonumber(h[7]) then redis.call('HSET', own, 'tries', '0', 'suspect', '0', 'sure', '0', 'death', '') end
 if ARGV[9] ~= '' then redis.call('HSET', own, 'block', ARGV[9]) end
 if ARGV[8] == '1' then redis.call('HSET', own, 'nonce', '', 'owner', '') end
 if n > 0 then redis.pcall('XGROUP', 'SETID', events, ARGV[7], ARGV[5], 'ENTRIESREAD', total) end

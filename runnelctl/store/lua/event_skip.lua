@@ -14,7 +14,7 @@ local kind = redis.call('TYPE', KEYS[3]).ok
 if kind ~= 'stream' and kind ~= 'none' then return redis.error_reply('WRONGTYPE ' .. KEYS[3] .. ' is not a stream') end
 redis.call('XADD', KEYS[3], '*', unpack(ARGV, 3))
 local total = string.format('%.0f', tonumber(h[5]) + 1)
-redis.call('HSET', KEYS[1], 'cursor', ARGV[1], 'count', total, 'tries', '0', 'suspect', '0', 'death', '')
+redis.call('HSET', KEYS[1], 'cursor', ARGV[1], 'count', total, 'tries', '0', 'suspect', '0', 'sure', '0', 'death', '')
 redis.call('HDEL', KEYS[1], 'block', 'edit', 'edit_id')
 redis.pcall('XGROUP', 'SETID', KEYS[2], ARGV[2], ARGV[1], 'ENTRIESREAD', total)
 return {'OK'}

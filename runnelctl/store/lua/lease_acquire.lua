@@ -31,7 +31,10 @@ if nonce ~= ARGV[1] or nonce == '' then
   end
   if nonce ~= '' and from == cursor and suspect <= tonumber(count) + 1 then
     -- The holder never let go and committed nothing: the event after the cursor is under suspicion.
-    if suspect == tonumber(count) + 1 then tries = tries + 1 else tries = 1 end
+    -- A second time after it was tried alone, there is no doubt left.
+    local again = suspect == tonumber(count) + 1
+    if again then tries = tries + 1 else tries = 1 end
+    redis.call('HSET', own, 'sure', again and '1' or '0')
     suspect = tonumber(count) + 1
   end
   redis.call('HSET', own, 'epoch', epoch, 'nonce', ARGV[1], 'owner', ARGV[2], 'cursor', cursor, 'count', count,

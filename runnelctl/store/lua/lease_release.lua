@@ -1,15 +1,19 @@
 #!lua flags=allow-oom
 -- lease_release: let a partition go; on a death, charge an attempt to the event that was in flight.
 -- KEYS[1] own hash
--- ARGV[1] epoch  ARGV[2] nonce  ARGV[3] ordinal of the event to charge, or ''  ARGV[4] what is known of the death, or ''
+-- ARGV[1] epoch  ARGV[2] nonce  ARGV[3], ARGV[4] ordinals of the first and last event of the call to charge, or ''
+-- ARGV[5] '1' if nothing else can have done it  ARGV[6] what is known of the death, or ''
 -- Returns 1 if released, 0 if it was not ours (any more).
 -- Atomic: a successor may have taken the partition since the caller looked. allow-oom: see lease_acquire.
-local h = redis.call('HMGET', KEYS[1], 'epoch', 'nonce', 'tries', 'suspect', 'count')
+local h = redis.call('HMGET', KEYS[1], 'epoch', 'nonce', 'tries', 'suspect', 'count', 'sure')
 if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], 'nonce', '', 'owner', '')
 if ARGV[3] ~= '' and tonumber(ARGV[3]) > tonumber(h[5]) then
-  local tries = 1
-  if h[4] == ARGV[3] then tries = tonumber(h[3] or '0') + 1 end
-  redis.call('HSET', KEYS[1], 'tries', tries, 'suspect', ARGV[3], 'death', ARGV[4])
+  local tries, sure = 1, ARGV[5]
+  if h[4] == ARGV[3] then
+    tries = tonumber(h[3] or '0') + 1
+    if h[6] == '1' then sure = '1' end
+  end
+  redis.call('HSET', KEYS[1], 'tries', tries, 'suspect', ARGV[3], 'alone', ARGV[4], 'sure', sure, 'death', ARGV[6])
 end
 return 1

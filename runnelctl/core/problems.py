@@ -1,0 +1,44 @@
+"""What `status --check` complains about: one line per problem, few enough for a health check's log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from runnelctl.core.status import PartitionStatus, ProcessorStatus, Snapshot, State
+
+
+def problems(snapshot: Snapshot) -> list[str]:
+    """A line for each quarantined partition, and one for all partitions of a processor with the same other trouble."""
+    lines: list[tuple[int, str]] = []
+    for processor in snapshot.processors:
+        groups: dict[tuple[State, str], list[PartitionStatus]] = {}
+        for partition in processor.partitions:
+            if partition.state.is_problem:
+                groups.setdefault((partition.state, _cause(partition)), []).append(partition)
+        lines += [(state.rank, _line(processor, state, cause, group)) for (state, cause), group in groups.items()]
+    return [line for _, line in sorted(lines, key=lambda line: line[0])]
+
+
+def _cause(partition: PartitionStatus) -> str:
+    """What partitions must have in common to share a line."""
+    if partition.state is State.QUARANTINED:
+        return f"{partition.partition}: {partition.why}"
+    return partition.why
+
+
+def _line(processor: ProcessorStatus, state: State, cause: str, group: list[PartitionStatus]) -> str:
+    why = cause.partition(": ")[2] if state is State.QUARANTINED else cause
+    behind = sum(each.lag for each in group)
+    waiting = f"; {behind:,} waiting" if behind else ""
+    return f"{processor.name}:{ranges(each.partition for each in group)} {state.value}: {why}{waiting}"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Ascending numbers as people write them: `0-3,7`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

@@ -1,0 +1,1 @@
+"""Tests that start, kill and pause real processes."""

@@ -1,0 +1,1 @@
+"""Tests of `runnelctl.runtime` without processes."""
