@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # The image of runnelctl: the command, and nothing of a build. A project adds its handlers and topology, see compose.yaml.
 
 FROM python:3.13-slim AS build
