@@ -10,7 +10,7 @@ from pathlib import Path
 from runnelctl.core.model import Topology
 from runnelctl.core.plan import Plan
 from runnelctl.core.plan import plan as make_plan
-from runnelctl.runtime import signals
+from runnelctl.runtime import homes, signals
 from runnelctl.runtime.board import Board, Shape
 from runnelctl.runtime.homes import Home
 from runnelctl.runtime.host import Host
@@ -31,6 +31,7 @@ def host_of(
         directory=str(home.directory),
         wakes=tuple(signals.pipe() for _ in range(len(plan.slots) + 2)),
         drain=drain,
+        embedded_root=str(homes.root()) if reached.embedded is not None else None,
         digest=digest,
     )
 

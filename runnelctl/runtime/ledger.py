@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 EFFECTS_PER_COMMIT = 2_000
 EFFECT_BYTES_PER_COMMIT = 8 * 1024 * 1024
 FULL_PAUSE_S = 0.25
+_REFUSALS = {
+    b"TYPE": "{} in Redis is of another type than an emit or a state needs",
+    b"POISONED": "{} takes no more events: somebody appended one with the highest id there is",
+}
 
 
 class Ledger:
@@ -148,6 +152,7 @@ class Ledger:
                 self._settled(commit)
             case b"FULL":
                 log.warning("%s: %s is at its capacity; the partition waits", lane.name, reply[1].decode())
+                lane.count(cells.U_FULL)
                 return FULL_PAUSE_S
             case b"FENCED":
                 log.warning(
@@ -159,10 +164,8 @@ class Ledger:
                 lane.end(cells.STATE_LOST)
             case b"TRIMMED":
                 failures.block_trimmed(lane, int(reply[1]))
-            case b"TYPE":
-                failures.block_refused(
-                    lane, f"{reply[1].decode()} in Redis is of another type than an emit or a state needs"
-                )
+            case b"TYPE" | b"POISONED":
+                failures.block_refused(lane, _REFUSALS[reply[0]].format(reply[1].decode()))
             case _:  # CURSOR, HISTORY
                 log.error(
                     "%s: what was read is not what Redis has now (%s); reading anew", lane.name, reply[0].decode()
