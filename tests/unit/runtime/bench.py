@@ -40,9 +40,7 @@ def topology(**changed: Any) -> Topology:
             "dead": Stream(name="dead", partitions=1),
         },
         processors={
-            "billing": Processor(
-                name="billing", stream="orders", handler="x:y", processes=1, **(settings | changed)
-            )  # fmt: skip
+            "billing": Processor(name="billing", stream="orders", handler="x:y", processes=1, **(settings | changed))
         },
     )
 
