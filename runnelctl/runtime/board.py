@@ -42,7 +42,7 @@ S_READY = 6  # slice: its incarnation once the handler is imported and open
 S_BEAT = 7  # slice, double
 S_RSS = 8  # slice: bytes, as of its last beat
 S_RECYCLE = 9  # slice: 1 when it wants to be replaced (max_memory, max_events)
-S_LEAVING = 10  # keeper: 1 tells the slice to exit once its lanes are done
+S_STALLED = 10  # keeper: an incarnation that has to be put down
 
 CAUSE_NONE, CAUSE_EXIT, CAUSE_SIGNAL, CAUSE_TIMEOUT, CAUSE_STOPPED, CAUSE_CRASH_LOOP, CAUSE_DRAIN = range(7)
 
@@ -69,6 +69,7 @@ U_PROCESSED = 15  # slice: handled since `up`
 U_FAILED = 16  # slice: events that met the policy since `up`
 U_RETRIED = 17  # slice: attempts that failed since `up`
 U_SLOW_US = 19  # slice: the longest handler call since `up`, microseconds
+U_FULL = 20  # slice: commits that had to wait, since a stream they emit into is full
 U_LATENCY = 24  # slice: LATENCY_BUCKETS counts, bucket b: below 2**b microseconds
 
 STATE_NONE, STATE_RUNNING, STATE_RELEASED, STATE_QUARANTINED, STATE_HALTED, STATE_LOST, STATE_BACKOFF = range(7)

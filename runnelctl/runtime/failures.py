@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import random
-import traceback
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from runnelctl.core.routing import dead_letter_partition
 from runnelctl.errors import RecordError
 from runnelctl.event import Event, Reject, Skip
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import deadletters
+from runnelctl.runtime import deadletters, tracebacks
 from runnelctl.runtime.context import Effect
 
 if TYPE_CHECKING:
@@ -89,9 +88,7 @@ def _block_here(lane: Lane, record: Record) -> None:
 
 def describe(lane: Lane, event: Event, error: BaseException) -> Record:
     """The record of SPEC section 5 for an exception that a handler raised."""
-    # The first frame is ours; the user's begin at the second.
-    frames = error.__traceback__.tb_next if error.__traceback__ and error.__traceback__.tb_next else error.__traceback__
-    text = "".join(traceback.format_exception(type(error), error, frames))[-TRACEBACK_SHOWN:]
+    text = tracebacks.text(error)[-TRACEBACK_SHOWN:]
     name = type(error).__qualname__
     module = type(error).__module__
     kind = "rejected" if isinstance(error, Reject) else "raised"
@@ -211,4 +208,11 @@ def short(error: BaseException) -> str:
 
 
 def _json(record: Record) -> str:
-    return msgspec.json.encode(record).decode()
+    try:
+        return msgspec.json.encode(record).decode()
+    except UnicodeEncodeError:  # a key or a message with bytes that are no UTF-8: shown escaped
+        shown = {
+            name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+            for name, value in record.items()
+        }
+        return msgspec.json.encode(shown).decode()

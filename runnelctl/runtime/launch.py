@@ -38,6 +38,7 @@ def host_of(
         directory=str(home.directory),
         wakes=tuple(signals.pipe() for _ in range(len(plan.slots) + 2)),
         drain=drain,
+        embedded_root=str(homes.root()) if reached.embedded is not None else None,
         digest=digest,
     )
 

@@ -280,6 +280,7 @@ class Supervisor:
             self.stop(REASONS[outcome], EXITS[outcome])
         if (
             not self._announced
+            and self._stopping_since is None
             and vitals.all_ready(self.host)
             and q[cells.H_SETTLED]
             and q[cells.H_OWNED] >= q[cells.H_WANTED]

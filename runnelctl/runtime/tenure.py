@@ -235,14 +235,13 @@ class Tenure:
         return Wish(unit, slot, holding.nonce)
 
     async def _take(self, wire: Wire, wishes: list[Wish]) -> None:
-        ready = [wish for wish in wishes if not self.board.q[self.board.slot(wish.slot.index) + cells.S_LEAVING]]
-        nonces = [secrets.randbits(62) | 1 for _ in ready]
+        nonces = [secrets.randbits(62) | 1 for _ in wishes]
         wanted = []
-        for wish, nonce in zip(ready, nonces, strict=True):
+        for wish, nonce in zip(wishes, nonces, strict=True):
             start = self.plan.processor(wish.unit).start.value
             wanted.append((wish.unit, str(nonce), f"{self.host.member}/{wish.slot.number}", wish.dead, start))
         outcomes = await leases.acquire(wire, self.topology.name, wanted)
-        for wish, nonce, outcome in zip(ready, nonces, outcomes, strict=True):
+        for wish, nonce, outcome in zip(wishes, nonces, outcomes, strict=True):
             match outcome:
                 case Granted():
                     self._grant(wish, nonce, outcome)

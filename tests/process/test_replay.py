@@ -61,7 +61,8 @@ def test_with_an_up_running_the_partition_goes_on_there_in_order(shop: Shop, sta
     shop.send(shop.orders(range(100), bad=[40, 41]))
     up = start_up(shop.directory).wait_ready()
     wait_until(lambda: len(shop.blocked()) == 2)
-    wait_until(lambda: shop.effects()[2] == in_order(range(100))[2] and shop.effects()[3] == in_order(range(100))[3])
+    done = in_order(range(100))
+    wait_until(lambda: [shop.effects().get(healthy) for healthy in (2, 3)] == [done[2], done[3]])
     pid = up.pid
     (zero, one) = shop.blocked()
     assert (zero["partition"], zero["state"], zero["waiting"]) == (0, "quarantined", 14)
