@@ -191,10 +191,7 @@ class Lane:
         """Take a run to its end, or as far as this lease goes."""
         self.ledger.open_run(run)
         call = self.slice.call
-        dead = (
-            self.session.suspect == self.ledger.done + 1 and self.session.tries >= self.slice.processor.retry.attempts
-        )
-        index = failures.settle_dead(self, run) if dead else 0
+        index = failures.settle_dead(self, run) if self._convicted() else 0
         while index < len(run) and self.ended is None:
             if monotonic() >= self.check_at and not await self.pause():
                 break
@@ -235,6 +232,7 @@ class Lane:
                 await ledger.progress()
             else:
                 break
+        self.idle()  # another lane's handler may block the loop now, and that would be put down to our last event
         await asyncio.sleep(0)
         self.check_at = min(monotonic() + TURN_S, deadline)
         return True
