@@ -97,7 +97,7 @@ def describe(lane: Lane, event: Event, error: BaseException) -> Record:
     module = type(error).__module__
     kind = "rejected" if isinstance(error, Reject) else "raised"
     full = name if module in ("builtins", "runnelctl.event", "runnelctl.errors") else f"{module}.{name}"
-    return _record(lane, event, full, str(error), text, event.attempt, kind)
+    return _record(lane, event, full, told(error), text, event.attempt, kind)
 
 
 def _kind(error: BaseException) -> Failure:
@@ -182,7 +182,8 @@ def dead_letter_partition(event: Event, key: str, partitions: int) -> int:
 
 def dead_letter_fields(event: Event, record: Record) -> list[Argument]:
     """The event as it was sent, and why it is here in headers."""
-    fields: list[Argument] = [b"data", event.raw, b"key", record["key"]]
+    key = event._field(b"key")
+    fields: list[Argument] = [b"data", event.raw, b"key", record["key"] if key is None else key]
     for name, value in islice(event.headers.items(), HEADERS_KEPT):
         fields += (f"h:{name}", value)
     for name in ("stream", "partition", "event", "processor", "type", "message", "attempts", "time", "reason"):
@@ -199,8 +200,8 @@ def _record(lane: Lane, event: Event | None, type_: str, message: str, trace: st
         "payload": event.raw[:PAYLOAD_SHOWN].decode("utf-8", "replace") if event else "",
         "payload_bytes": len(event.raw) if event else 0,
         "type": type_,
-        "message": message[:4096],
-        "traceback": trace,
+        "message": storable(message[:4096]),
+        "traceback": storable(trace),
         "attempts": attempts,
         "kind": kind,
         "policy": slice_.processor.policy.value,
@@ -224,7 +225,20 @@ def safe_key(event: Event) -> str:
 
 def short(error: BaseException) -> str:
     """One line for a log: the exception's type and the start of its message."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {' '.join(told(error).split())[:200]}"
+
+
+def told(error: BaseException) -> str:
+    """`str(error)`, which is the user's code too, and may itself fail."""
+    try:
+        return str(error)
+    except Exception as worse:
+        return f"(its text cannot be had: {type(worse).__name__})"
+
+
+def storable(text: str) -> str:
+    """The text with lone surrogates, which no UTF-8 can hold, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _json(record: Record) -> str:
