@@ -148,6 +148,8 @@ class Bench:
                         self.commit_once()
                     elif self.lane.ended is not None:
                         self.lane.ledger.resolve_ended()
+                if self.slice._woken is not None and not self.slice._woken.done():
+                    self.slice._woken.set_result(None)  # as a byte on the slice's pipe does
                 if enough() and not self.lane.stopping:
                     self.lane.stop()
                 await asyncio.sleep(0)
