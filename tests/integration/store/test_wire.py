@@ -390,7 +390,7 @@ def test_tls_with_a_certificate_that_is_trusted(tls_server: str, certificate: Pa
 
 
 def test_tls_with_a_certificate_that_nobody_vouches_for(tls_server: str) -> None:
-    with pytest.raises(ConnectionLost, match="certificate verify failed|self.signed"):
+    with pytest.raises(ConnectionLost, match=r"certificate verify failed|self.signed"):
         run(Wire.open(endpoints.parse(f"rediss://{tls_server}/0"), name="test", timeout_ms=5_000))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from runnelctl import handling
 from runnelctl.core.model import Batch, CommitBounds, Policy, Processor, Retry, Stream, Topology
 from runnelctl.core.plan import plan
+from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import calls, signals
 from runnelctl.runtime.board import Board, Shape
@@ -40,9 +42,7 @@ def topology(**changed: Any) -> Topology:
             "dead": Stream(name="dead", partitions=1),
         },
         processors={
-            "billing": Processor(
-                name="billing", stream="orders", handler="x:y", processes=1, **(settings | changed)
-            )  # fmt: skip
+            "billing": Processor(name="billing", stream="orders", handler="x:y", processes=1, **(settings | changed))
         },
     )
 
@@ -88,6 +88,12 @@ class Store:
         return [b"OK"]
 
 
+def event(lane: Lane, number: int) -> Event:
+    """Event `<number>-0` of a lane's partition."""
+    event_id, fields = entry(number)
+    return Event(event_id, fields, lane.source)
+
+
 class Bench:
     """One lane of partition 0, at work on `handler`."""
 
@@ -111,8 +117,6 @@ class Bench:
         self.slice.lanes[0] = self.lane
 
     def close(self) -> None:
-        import os
-
         for pair in self.wakes:
             for fd in pair:
                 os.close(fd)

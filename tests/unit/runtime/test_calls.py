@@ -15,9 +15,10 @@ from runnelctl.core.model import Batch
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import calls
-from tests.unit.runtime.bench import Bench, entry, run, session
+from tests.unit.runtime.bench import Bench, event, run, session
 
 MakeBench = Callable[..., Bench]
+KINDS = [ValueError, KeyboardInterrupt, SystemExit, asyncio.CancelledError, StopAsyncIteration]
 START = session(cursor=b"10-0", count=10)
 
 
@@ -37,7 +38,7 @@ def forms(react: Callable[[Event, Any], None]) -> list[Any]:
 def call(bench: Bench, count: int = 5, index: int = 0, check_at: float = math.inf) -> calls.Outcome:
     """Open a run of events 11.. and call the handler for it once."""
     lane = bench.lane
-    events = [Event(*entry(number), lane.source) for number in range(11, 11 + count)]
+    events = [event(lane, number) for number in range(11, 11 + count)]
 
     async def body() -> calls.Outcome:
         lane.ledger.open_run(events)
@@ -138,7 +139,7 @@ def test_a_plain_function_runs_in_a_thread_of_its_partition_and_the_loop_goes_on
     made = bench(plain, at=START)
 
     async def body() -> None:
-        events = [Event(*entry(number), made.lane.source) for number in (11, 12)]
+        events = [event(made.lane, number) for number in (11, 12)]
         made.lane.ledger.open_run(events)
         made.lane.check_at = math.inf
         calling = asyncio.ensure_future(made.slice.call(made.lane, events, 0))
@@ -186,7 +187,7 @@ def batch_forms(react: Callable[[list[Event], Any], None]) -> list[Any]:
 
 @pytest.mark.parametrize("form", [0, 1])
 def test_a_batch_is_one_call_and_marked_from_first_to_last(bench: MakeBench, form: int) -> None:
-    seen = []
+    seen: list[Any] = []
 
     def react(events: list[Event], ctx: Any) -> None:
         marks = (made.cell(cells.U_STARTED), made.cell(cells.U_LAST), made.since > 0)

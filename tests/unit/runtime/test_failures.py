@@ -138,7 +138,7 @@ def test_an_event_that_works_at_last_is_done_and_its_earlier_attempts_left_nothi
             raise ValueError
 
     made = bench(handler, retry=Retry(attempts=3, backoff_ms=0))
-    made.slice.load_states = _no_load  # type: ignore[method-assign]
+    made.slice.load_states = _no_load  # type: ignore[method-assign, assignment]
     made.drive(*(entry(n) for n in range(1, 4)))
     assert seen == [1, 1, 2, 3, 1]
     assert (outputs(made), made.store.states) == (3, {"state:k": b'{"n":3}'})
@@ -157,8 +157,14 @@ class Unspeakable(Exception):
 
 
 @pytest.mark.parametrize(
-    "error", [Unspeakable(), ValueError("\udcff half a character"), ValueError("x" * 10**6), ExceptionGroup("g", [ValueError()])]
-)  # fmt: skip
+    "error",
+    [
+        Unspeakable(),
+        ValueError("\udcff half a character"),
+        ValueError("x" * 10**6),
+        ExceptionGroup("g", [ValueError()]),
+    ],
+)
 @pytest.mark.parametrize("policy", Policy)
 def test_an_exception_that_cannot_be_told_is_a_failure_like_any_other(
     bench: MakeBench, error: Exception, policy: Policy
