@@ -40,6 +40,9 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"runnelctl.cli.{name}")
         command = module.command
         assert isinstance(command, click.Command)
+        for option in command.params:
+            if isinstance(option, click.Option) and option.allow_from_autoenv:
+                option.envvar = variable(name, option)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -60,7 +63,13 @@ class LazyGroup(click.Group):
             raise
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "RUNNELCTL"})
+def variable(command: str, option: click.Option) -> str:
+    """The environment variable of an option, after its flag: RUNNELCTL_SEND_ON_INVALID for `send --on-invalid`."""
+    flag = max(option.opts, key=len).lstrip("-")
+    return f"RUNNELCTL_{command}_{flag}".upper().replace("-", "_")
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="runnelctl")
 def cli() -> None:
     """Ordered event processing on Redis Streams."""

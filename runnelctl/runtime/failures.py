@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import random
-import traceback
-from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +13,12 @@ import msgspec
 from runnelctl.core import keys, policy
 from runnelctl.core.model import Policy
 from runnelctl.core.policy import Failure, Step
+from runnelctl.core.routing import dead_letter_partition
 from runnelctl.errors import RecordError
 from runnelctl.event import Event, Reject, Skip
 from runnelctl.runtime import board as cells
+from runnelctl.runtime import deadletters, tracebacks
 from runnelctl.runtime.context import Effect
-from runnelctl.store.wire import Argument
 
 if TYPE_CHECKING:
     from runnelctl.runtime.lane import Lane
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 PAYLOAD_SHOWN = 64 * 1024
 TRACEBACK_SHOWN = 16 * 1024
 FAILURES_KEPT = 1_000
-HEADERS_KEPT = 1_000  # in a dead letter; a foreign sender may write more than a script can pass on
 
 Record = dict[str, Any]
 
@@ -90,9 +88,7 @@ def _block_here(lane: Lane, record: Record) -> None:
 
 def describe(lane: Lane, event: Event, error: BaseException) -> Record:
     """The record of SPEC section 5 for an exception that a handler raised."""
-    # The first frame is ours; the user's begin at the second.
-    frames = error.__traceback__.tb_next if error.__traceback__ and error.__traceback__.tb_next else error.__traceback__
-    text = "".join(traceback.format_exception(type(error), error, frames))[-TRACEBACK_SHOWN:]
+    text = tracebacks.text(error)[-TRACEBACK_SHOWN:]
     name = type(error).__qualname__
     module = type(error).__module__
     kind = "rejected" if isinstance(error, Reject) else "raised"
@@ -168,28 +164,11 @@ def _effects(lane: Lane, event: Event, record: Record) -> list[Effect]:
     effects: list[Effect] = [("L", log, (FAILURES_KEPT, 2, b"record", _json(record)))]
     dead = lane.slice.processor.dead_letter
     if dead is not None:
-        fields = dead_letter_fields(event, record)
-        partition = dead_letter_partition(event, record["key"], topology.streams[dead].partitions)
+        fields = deadletters.fields(event, record)
+        partition = dead_letter_partition(event.partition, topology.streams[dead].partitions)
         target = keys.events(topology.name, dead, partition)
         effects.append(("X", target, (topology.streams[dead].capacity, len(fields), *fields)))
     return effects
-
-
-def dead_letter_partition(event: Event, key: str, partitions: int) -> int:
-    """The dead letters of a partition stay together, in order, as long as both streams have as many partitions."""
-    return event.partition % partitions
-
-
-def dead_letter_fields(event: Event, record: Record) -> list[Argument]:
-    """The event as it was sent, and why it is here in headers."""
-    key = event._field(b"key")
-    fields: list[Argument] = [b"data", event.raw, b"key", record["key"] if key is None else key]
-    for name, value in islice(event.headers.items(), HEADERS_KEPT):
-        fields += (f"h:{name}", value)
-    for name in ("stream", "partition", "event", "processor", "type", "message", "attempts", "time", "reason"):
-        if record.get(name) is not None:
-            fields += (f"h:dead-{name}", str(record[name])[:1024])
-    return fields
 
 
 def _record(lane: Lane, event: Event | None, type_: str, message: str, trace: str, attempts: int, kind: str) -> Record:
@@ -242,4 +221,11 @@ def storable(text: str) -> str:
 
 
 def _json(record: Record) -> str:
-    return msgspec.json.encode(record).decode()
+    try:
+        return msgspec.json.encode(record).decode()
+    except UnicodeEncodeError:  # a key or a message with bytes that are no UTF-8: shown escaped
+        shown = {
+            name: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+            for name, value in record.items()
+        }
+        return msgspec.json.encode(shown).decode()

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from runnelctl.core import keys
 from runnelctl.event import Event, Source
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import failures
@@ -43,6 +44,7 @@ class Lane:
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
         self.intake = Intake(session.cursor)
+        self.events_key = keys.events(slice_.topology.name, self.unit.stream, self.unit.partition).encode()
         self.check_at = 0.0
         # Up to these ordinals events run one by one: a batch died or failed, and its culprit is looked for.
         self.alone_until, self.last_try_until = session.alone_until, 0

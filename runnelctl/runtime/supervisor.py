@@ -9,6 +9,7 @@ import random
 import selectors
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 
 from runnelctl import errors
@@ -17,6 +18,7 @@ from runnelctl.core.lifecycle import Fate, Health
 from runnelctl.core.plan import Slot
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import child, signals, vitals
+from runnelctl.runtime.homes import LOG
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.output import Output, Sink, Source
 from runnelctl.runtime.post import EXITS, REASONS, Post
@@ -36,7 +38,8 @@ class Supervisor:
         self.ttl_s = host.plan.topology.lease_ttl_ms / 1000
         self._selector = selectors.DefaultSelector()
         width = max([len("runnelctl"), *(len(slot.name) for slot in host.plan.slots)])
-        self.output = Output(self._selector, width, color="NO_COLOR" not in os.environ)
+        log = Path(host.directory) / LOG
+        self.output = Output(self._selector, width, color="NO_COLOR" not in os.environ, log=log)
         self._keep = keep | {fd for pair in host.wakes for fd in pair}
         self._keeper = Post.of_keeper(keeper)
         self._posts = [Post.of_slot(slot, slice_) for slot in host.plan.slots]
@@ -277,8 +280,9 @@ class Supervisor:
             self.stop(REASONS[outcome], EXITS[outcome])
         if (
             not self._announced
+            and self._stopping_since is None
             and vitals.all_ready(self.host)
-            and q[cells.H_WANTED]
+            and q[cells.H_SETTLED]
             and q[cells.H_OWNED] >= q[cells.H_WANTED]
         ):
             self._announced = True
@@ -286,6 +290,10 @@ class Supervisor:
             self.output.say(
                 f"up: {len(self._posts)} slice(s), {q[cells.H_OWNED]} of {len(self.host.plan.units)} partition(s) here"
             )
+        if q[cells.H_REPLAYED] != q[cells.H_REPLAYS] and self._stopping_since is None:
+            for post in self._posts:
+                post.revive(self.board, monotonic())
+            q[cells.H_REPLAYED] = q[cells.H_REPLAYS]
         if self.host.drain:
             self._footer_due = monotonic() + 0.2
             self.output.footer(vitals.progress_bar(q[cells.H_DRAIN_DONE], q[cells.H_DRAIN_TOTAL]))

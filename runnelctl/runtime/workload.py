@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import random
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,10 @@ from runnelctl.errors import HandlerError, RecordError
 from runnelctl.event import Event
 from runnelctl.handling import HandlerForm
 from runnelctl.records import Codec
+from runnelctl.runtime import tracebacks
 from runnelctl.runtime.context import Context
 from runnelctl.store.endpoint import Endpoint
+from runnelctl.store.wire import encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def fetch_now(endpoint: Endpoint, key: str) -> bytes | None:
     from runnelctl.store import connect
 
     with connect.client(endpoint, timeout_ms=5_000, client_name="runnelctl:state") as client:
-        value = client.get(key)
+        value = client.get(encoded(key))
     assert value is None or isinstance(value, bytes)
     return value
 
@@ -137,4 +138,4 @@ def explain(error: HandlerError) -> None:
     """Say why a handler can't start: one sentence, and the traceback of the user's own code."""
     print(f"cannot start: {error}", file=sys.stderr)
     if error.__cause__ is not None:
-        traceback.print_exception(error.__cause__, file=sys.stderr)
+        print(tracebacks.text(error.__cause__), end="", file=sys.stderr)

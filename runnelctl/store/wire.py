@@ -125,7 +125,11 @@ class Wire(asyncio.Protocol):
         self._waiting.append(future)
         if not self._outgoing:
             self._loop.call_soon(self._flush)
-        self._outgoing.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]
+        try:
+            self._outgoing.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]
+        except UnicodeEncodeError:  # a foreign sender's key need not be UTF-8
+            plain = tuple(encoded(each) if isinstance(each, str) else each for each in arguments)
+            self._outgoing.append(hiredis.pack_command(plain))  # type: ignore[arg-type]
         return future
 
     async def call(self, *arguments: Argument) -> Any:
@@ -191,6 +195,15 @@ class Wire(asyncio.Protocol):
             if not future.done():
                 future.set_exception(error)
                 future.exception()  # a request nobody waits for any more must not warn
+
+
+def encoded(text: str) -> bytes:
+    """A text as Redis gets it. Bytes that were no UTF-8 when they came from Redis become those bytes again; half of a
+    surrogate pair, which nothing can carry, is spelled out."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
 
 
 def tls_context(endpoint: Endpoint, tls: Tls) -> ssl.SSLContext:

@@ -104,7 +104,7 @@ class Bench:
         self.wakes = tuple(signals.pipe() for _ in range(3))
         self.host = Host(
             plan=made, endpoint=endpoint.unix("/nowhere"), member="h:1:x", board=self.board, directory="/nowhere",
-            wakes=self.wakes, drain=False, digest="",
+            wakes=self.wakes, drain=False, digest="", embedded_root=None,
         )  # fmt: skip
         self.slice = Slice(self.host, 0, 1)
         self.slice.handler, self.slice.form = handler, handling.describe(handler)
