@@ -7,8 +7,6 @@ from typing import Any
 
 import msgspec
 
-from runnelctl.errors import RecordError
-
 _UNSET = msgspec.UNSET
 
 
@@ -68,16 +66,10 @@ class Event(msgspec.Struct, eq=False, gc=False):
 
     @property
     def key(self) -> str:
-        """The routing key: from the entry, or from the record where a foreign sender left it out. Raises RecordError
-        if it is no text, or there is none."""
+        """The routing key: from the entry, or from the record where a foreign sender left it out."""
         fields = self._fields
         key = fields[3] if len(fields) > 3 and fields[2] == b"key" else self._field(b"key")
-        if key is None:
-            return self._source.key_of(self.value)
-        try:
-            return key.decode()
-        except UnicodeDecodeError:
-            raise RecordError(f"the entry's key is not UTF-8: {key[:100]!r}") from None
+        return self._source.key_of(self.value) if key is None else key.decode("utf-8", "surrogateescape")
 
     @property
     def partition(self) -> int:

@@ -179,8 +179,8 @@ def _record(lane: Lane, event: Event | None, type_: str, message: str, trace: st
         "payload": event.raw[:PAYLOAD_SHOWN].decode("utf-8", "replace") if event else "",
         "payload_bytes": len(event.raw) if event else 0,
         "type": type_,
-        "message": storable(message[:4096]),
-        "traceback": storable(trace),
+        "message": message[:4096],
+        "traceback": trace,
         "attempts": attempts,
         "kind": kind,
         "policy": slice_.processor.policy.value,
@@ -213,11 +213,6 @@ def told(error: BaseException) -> str:
         return str(error)
     except Exception as worse:
         return f"(its text cannot be had: {type(worse).__name__})"
-
-
-def storable(text: str) -> str:
-    """The text with lone surrogates, which no UTF-8 can hold, written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _json(record: Record) -> str:

@@ -12,6 +12,7 @@ import pytest
 from runnelctl.core.model import Batch, CommitBounds, Policy, Retry
 from runnelctl.event import Event, Reject, Skip
 from runnelctl.runtime import board as cells
+from runnelctl.store.wire import encoded
 from tests.unit.runtime.bench import Bench, entry, session
 
 MakeBench = Callable[..., Bench]
@@ -175,11 +176,10 @@ def test_an_exception_that_cannot_be_told_is_a_failure_like_any_other(
     assert handler.attempts == [("1-0", 1), ("1-0", 2)]
     assert made.cell(cells.U_FAILED) == 1
     text = "".join(commit.block + repr(commit.effects) for commit in made.store.commits)
-    text.encode()
     assert len(text) < 100_000
     for commit in made.store.commits:
         for word in (commit.block, *commit.effects):
-            _ = word.encode() if isinstance(word, str) else word
+            _ = encoded(word) if isinstance(word, str) else word
 
 
 @pytest.mark.parametrize("policy", Policy)
@@ -208,7 +208,7 @@ def test_an_entry_that_is_no_record_is_a_failure_like_any_other(
     for commit in made.store.commits:
         assert len(commit.effects) < 5_000
         for word in (commit.block, *commit.effects):
-            _ = word.encode() if isinstance(word, str) else word
+            _ = encoded(word) if isinstance(word, str) else word
 
 
 # --- batches --------------------------------------------------------------------------------------------------------
