@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -152,6 +153,12 @@ async def _no_load(*_: Any) -> None:
 # --- what breaks a record of the failure itself -----------------------------------------------------------------------
 
 
+@pytest.fixture
+def unlogged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half characters in captured logs would break the reports that xdist sends home."""
+    monkeypatch.setattr(logging.getLogger("runnelctl"), "disabled", True)
+
+
 class Unspeakable(Exception):
     def __str__(self) -> str:
         raise RuntimeError("even this fails")
@@ -167,6 +174,7 @@ class Unspeakable(Exception):
     ],
 )
 @pytest.mark.parametrize("policy", Policy)
+@pytest.mark.usefixtures("unlogged")
 def test_an_exception_that_cannot_be_told_is_a_failure_like_any_other(
     bench: MakeBench, error: Exception, policy: Policy
 ) -> None:
@@ -196,6 +204,7 @@ def test_an_exception_that_cannot_be_told_is_a_failure_like_any_other(
         [b"data", b'{"k":"k"}', b"h:\xff", b"\xff"],
     ],
 )
+@pytest.mark.usefixtures("unlogged")
 def test_an_entry_that_is_no_record_is_a_failure_like_any_other(
     bench: MakeBench, fields: list[bytes], policy: Policy
 ) -> None:
