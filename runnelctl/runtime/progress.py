@@ -48,7 +48,7 @@ class Progress:
 
 def share(done: int, total: int) -> float:
     """How much of it is done; all of nothing."""
-    return done / total if total else 1.0
+    return min(1.0, done / total) if total else 1.0
 
 
 def bar(done: int, total: int) -> str:

@@ -79,9 +79,14 @@ def death_text(slot: Slot, pid: int, status: int, cause: int, tail: Iterable[str
         what = f"was killed since its handler ran longer than its timeout of {timeout_s:g} s"
     elif cause == cells.CAUSE_STOPPED:
         what = "was killed since it did not run any more"
-    lines = list(tail)
-    last = "\nlast output:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
-    return f"slice {slot.name} (pid {pid}) {what}{last}"
+    text = f"slice {slot.name} (pid {pid}) {what}"
+    last = "\n".join(f"  {line}" for line in tail).encode("utf-8", "replace")
+    if not last:
+        return text
+    text += "\nlast output:\n"
+    # Of what does not fit on the board, the end matters: an exception's message is below its traceback.
+    room = cells.TEXT_BYTES - 8 - len(text.encode())
+    return text + last[-room:].decode("utf-8", "ignore")
 
 
 def all_ready(host: Host) -> bool:

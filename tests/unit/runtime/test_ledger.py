@@ -15,7 +15,8 @@ from runnelctl.runtime import board as cells
 from runnelctl.runtime import ledger as module
 from runnelctl.runtime.context import Effect
 from runnelctl.runtime.ledger import Ledger
-from tests.unit.runtime.bench import NONCE, Bench, entry, run, session
+from runnelctl.store.leases import Commit
+from tests.unit.runtime.bench import NONCE, Bench, event, run, session
 
 MakeBench = Callable[..., Bench]
 
@@ -31,17 +32,17 @@ def desk(bench: MakeBench) -> Bench:
 
 
 def events(bench: Bench, first: int, last: int) -> list[Event]:
-    return [Event(*entry(number), bench.lane.source) for number in range(first, last + 1)]
+    return [event(bench.lane, number) for number in range(first, last + 1)]
 
 
 def done(bench: Bench, first: int, last: int, effects: dict[int, list[Effect]] | None = None) -> None:
     """Events first..last ran well, in one run."""
     ledger, run = bench.lane.ledger, events(bench, first, last)
     ledger.open_run(run)
-    for index, event in enumerate(run):
+    for index, passed in enumerate(run):
         ordinal = ledger.first + index
         if effects and ordinal in effects:
-            ledger.effects.append((ordinal, event._id, effects[ordinal]))
+            ledger.effects.append((ordinal, passed._id, effects[ordinal]))
         ledger.done = ordinal
         if ledger.dirty_since == math.inf:
             ledger.mark_dirty(1.0)
@@ -306,7 +307,7 @@ def test_a_block_waits_for_the_last_of_a_commit_in_parts(desk: Bench, monkeypatc
 def test_a_failover_while_the_lane_closes_releases_from_where_redis_is(desk: Bench, word: bytes) -> None:
     """The old cursor would be refused for ever; and a failure of the lost history must not block this one."""
     answers = [[word, b"5-0"], [b"OK"]]
-    sent = []
+    sent: list[Commit] = []
 
     async def read_session(unit: Any) -> Any:
         return session(cursor=b"5-0", count=5, seq=1)
