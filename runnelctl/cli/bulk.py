@@ -93,7 +93,8 @@ class Bulk:
                 bar.update("checking", *position())
         refused.close()
         if refused.count:
-            raise errors.RecordError(f"nothing was sent: {refused.count:,} of {refused.count + count:,} are refused")
+            verb = "is" if refused.count == 1 else "are"
+            raise errors.RecordError(f"nothing was sent: {refused.count:,} of {refused.count + count:,} {verb} refused")
         if size <= _KEPT_BYTES:
             return kept
         kept.clear()

@@ -5,6 +5,7 @@ runs a lane for each, and releases them when asked.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import functools
 import logging
 import os
@@ -15,7 +16,7 @@ from typing import Any
 import psutil
 
 from runnelctl import errors
-from runnelctl.core import keys
+from runnelctl.core import keys, lifecycle
 from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
@@ -62,10 +63,13 @@ class Slice:
 
     async def main(self) -> None:
         """Import the handler, say ready, run lanes until told to leave and all are released."""
+        # An import that hangs is killed for it: show where it hangs shortly before.
+        faulthandler.dump_traceback_later(lifecycle.READY_LIMIT_S * 0.9)
         work = workload.load(self.topology, self.processor, self.decode)
         self.handler, self.form = work.handler, work.form
         self.call = calls.form_of(self.processor, work.form)
         await work.open(self._open_context())
+        faulthandler.cancel_dump_traceback_later()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._host.wakes[self.slot.index][0], self._look)
         self._beat()
@@ -264,6 +268,7 @@ def run(host: Host, slot: int, incarnation: int) -> int:
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s",
                         datefmt="%H:%M:%S")  # fmt: skip
+    faulthandler.enable()  # a SIGSEGV says where the handler was
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(Slice(host, slot, incarnation).main())

@@ -220,7 +220,11 @@ class Supervisor:
         if recycled and self._stopping_since is None:
             post.due = now
         elif after.fate is Fate.UNSTARTABLE:
-            self.stop(f"{text.splitlines()[0]} before it was ready; it is not restarted", errors.EXIT_HANDLER)
+            handler = self.host.plan.topology.processors[slot.processor].handler
+            self.stop(
+                f"{text.splitlines()[0]} before its handler {handler} was ready; it is not restarted",
+                errors.EXIT_HANDLER,
+            )
         elif after.fate is Fate.RESTART and self._stopping_since is None:
             self.board.q[base + cells.S_RESTARTS] += 1
             pause = f"in {after.pause_s:.1f} s" if after.pause_s else "at once"
@@ -272,9 +276,6 @@ class Supervisor:
     def _conclude(self) -> None:
         """Follow what the keeper found; say when all is up; draw the progress of a drain."""
         q = self.board.q
-        outcome = q[cells.H_OUTCOME]
-        if outcome != cells.OUTCOME_NONE and self._stopping_since is None:
-            self.stop(REASONS[outcome], EXITS[outcome])
         if (
             not self._announced
             and vitals.all_ready(self.host)
@@ -286,6 +287,9 @@ class Supervisor:
             self.output.say(
                 f"up: {len(self._posts)} slice(s), {q[cells.H_OWNED]} of {len(self.host.plan.units)} partition(s) here"
             )
+        outcome = q[cells.H_OUTCOME]
+        if outcome != cells.OUTCOME_NONE and self._stopping_since is None:
+            self.stop(REASONS[outcome], EXITS[outcome])
         if self.host.drain:
             self._footer_due = monotonic() + 0.2
             self.output.footer(vitals.progress_bar(q[cells.H_DRAIN_DONE], q[cells.H_DRAIN_TOTAL]))
