@@ -118,5 +118,5 @@ class Bulk:
                     bar.update("sending", *((sent.count, total) if total is not None else position()))
             except errors.RunnelctlError as error:
                 stored = sent.count + sum(entry_id is not None for entry_id in error.ids)
-                error.args = (f"{error}; {stored:,} records were stored before that",)
+                error.args = (f"{error}; {f'{stored:,} records were' if stored else 'nothing was'} stored before that",)
                 raise

@@ -26,6 +26,7 @@ from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.lane import Lane
+from runnelctl.runtime.outage import Outage
 from runnelctl.runtime.reader import Reader
 from runnelctl.store import leases
 from runnelctl.store.wire import ConnectionLost, ReplyError
@@ -43,6 +44,7 @@ class Slice:
         self.incarnation = incarnation
         self.processor = plan.topology.processors[self.slot.processor]
         self.log = logging.getLogger("runnelctl")
+        self.outage = Outage(self.log)
         self.lanes: dict[int, Lane] = {}
         self.codecs: dict[str, Codec] = {name: codec_for(stream) for name, stream in self.topology.streams.items()}
         self.codec = self.codecs[self.processor.stream]
@@ -185,9 +187,11 @@ class Slice:
         while True:
             wire = await self.committer.link.get()
             try:
-                return await leases.session(wire, self.topology.name, unit)
+                session = await leases.session(wire, self.topology.name, unit)
+                self.outage.over("sessions")
+                return session
             except (ConnectionLost, ReplyError) as error:
-                self.log.warning("%s; asking again", error)
+                self.outage.began("sessions", error)
                 self.committer.link.drop()
                 await asyncio.sleep(0.2)
 
