@@ -6,9 +6,20 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests import servers
 from tests.servers import Server
+
+# The same examples in every run, and no clock on them; `--hypothesis-profile=default` searches at random.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
+LONGEST_ID = 80
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A test's name goes into an environment variable and over the wire of xdist: 64 MiB of text make a bad one."""
+    return f"{argname}-of-{len(val)}" if isinstance(val, str | bytes) and len(val) > LONGEST_ID else None
 
 
 def _server(kind: str, *config: str, appendonly: bool = True) -> Server:

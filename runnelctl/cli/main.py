@@ -57,7 +57,9 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"runnelctl.cli.{name}")
         command = module.command
         assert isinstance(command, click.Command)
-        _name_variables(command, name)
+        for option in command.params:
+            if isinstance(option, click.Option) and option.allow_from_autoenv:
+                option.envvar = variable(name, option)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -78,16 +80,13 @@ class LazyGroup(click.Group):
             raise
 
 
-def _name_variables(command: click.Command, name: str) -> None:
-    """Every flag has its variable, named after the flag (`status --json`: RUNNELCTL_STATUS_JSON) and not after the
-    parameter that click passes it in."""
-    for option in command.params:
-        if isinstance(option, click.Option) and option.allow_from_autoenv and option.envvar is None:
-            flag = max(option.opts, key=len).lstrip("-")
-            option.envvar = f"RUNNELCTL_{name}_{flag}".replace("-", "_").upper()
+def variable(command: str, option: click.Option) -> str:
+    """The environment variable of an option, after its flag: RUNNELCTL_SEND_ON_INVALID for `send --on-invalid`."""
+    flag = max(option.opts, key=len).lstrip("-")
+    return f"RUNNELCTL_{command}_{flag}".upper().replace("-", "_")
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "RUNNELCTL"})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="runnelctl")
 def cli() -> None:
     """Ordered event processing on Redis Streams."""
@@ -116,7 +115,7 @@ def main(argv: list[str] | None = None) -> Any:
     except OSError as error:
         # A full disk, a directory that may not be written: the system's own word, and about what.
         _silence_stdout()
-        place = "output" if error.filename is None and error.errno == errno.ENOSPC else error.filename
+        place = "cannot write" if error.filename is None and error.errno == errno.ENOSPC else error.filename
         click.echo(f"runnelctl: {f'{place}: ' if place else ''}{error.strerror or error}", err=True)
         code = errors.EXIT_ERROR
     sys.exit(code if isinstance(code, int) else 0)

@@ -17,7 +17,7 @@ class Bar:
     """`update` it as often as you like; nothing is drawn in the first second, and rich isn't even imported."""
 
     def __init__(self) -> None:
-        self._draws = sys.stderr.isatty()
+        self.draws = sys.stderr.isatty()
         self._from = time.monotonic() + _PATIENCE_S
         self._progress: Progress | None = None
         self._task: TaskID | None = None
@@ -31,7 +31,7 @@ class Bar:
 
     def update(self, label: str, done: float, total: float | None) -> None:
         """Show that `done` of `total` (any unit; None if unknown) is behind us."""
-        if not self._draws or time.monotonic() < self._from:
+        if not self.draws or time.monotonic() < self._from:
             return
         if self._progress is None:
             from rich.console import Console

@@ -18,8 +18,9 @@ from runnelctl.cli.snapshots import document
 from runnelctl.cli.watch import Watch, repeat
 from runnelctl.core.model import Topology
 from runnelctl.core.problems import problems
+from runnelctl.core.reading import Reading
 from runnelctl.core.status import Snapshot
-from runnelctl.store import connect
+from runnelctl.store import connect, survey
 from runnelctl.store.reach import Reached, reach
 
 if TYPE_CHECKING:
@@ -56,7 +57,12 @@ def command(file: Path, watch: bool, once: bool, wide: bool, check: bool, as_jso
         timeout_ms = LIVE_TIMEOUT_MS if live else TIMEOUT_MS
         with connect.client(reached.endpoint, timeout_ms=timeout_ms, client_name="runnelctl:status") as client:
             show = _Show(described, reached, file, wide=wide, as_json=as_json, terminal=terminal)
-            looking = Watch(client, reached.endpoint, described)
+
+            def read() -> Reading:
+                with connect.translated(reached.endpoint):
+                    return survey.survey(client, described)
+
+            looking = Watch(described, read)
             if live:
                 show.live(looking)
                 return errors.EXIT_OK

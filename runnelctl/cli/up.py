@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import click
 
 from runnelctl import errors, topology
+from runnelctl.cli import hosting
 from runnelctl.cli.options import topology_argument
 from runnelctl.core.model import Topology
-from runnelctl.runtime import homes, launch
+from runnelctl.runtime import child, homes, launch
 from runnelctl.store import admission, connect
+from runnelctl.store.preflight import Fitness
 from runnelctl.store.reach import Reached, reach
 
 WAIT_LIMIT_S = 120.0
+SHOWN_BYTES = 8_000
 
 
 @click.command()
@@ -38,10 +42,10 @@ def command(file: Path, only: str | None, detach: bool, wait: bool, drain: bool)
     base = homes.root()
     homes.sweep(base, described.name)
     with reach(described.redis, described.name) as reached:
-        notes = _admitted(described, reached, base, chosen)
+        notes = _notes(described, reached, hosting.admitted(described, reached, base), chosen)
         if detach:
             return _in_background(described, reached, base, notes, chosen, drain=drain, wait=wait)
-        return _run(described, reached, base, notes, chosen, drain=drain, detached=False)
+        return hosting.run(described, reached, base, notes, chosen, drain=drain)
 
 
 def _chosen(described: Topology, only: str | None) -> list[str]:
@@ -58,14 +62,9 @@ def _chosen(described: Topology, only: str | None) -> list[str]:
     return names
 
 
-def _admitted(described: Topology, reached: Reached, base: Path, chosen: list[str]) -> list[str]:
-    """Settle with Redis what must be settled before anything runs; returns what is worth saying."""
-    gone = {home.member for home in homes.found(base, described.name) if not home.alive}
+def _notes(described: Topology, reached: Reached, fitness: Fitness, chosen: list[str]) -> list[str]:
+    """Lift halts, since starting again is a retry; returns what is worth saying."""
     with connect.client(reached.endpoint, timeout_ms=5_000, client_name="runnelctl:up") as client:
-        fitness = admission.admit(
-            client, reached.endpoint, described, topology.digest(described), topology.describe(described),
-            topology.differences, gone.__contains__,
-        )  # fmt: skip
         lifted = admission.lift_halts(client, reached.endpoint, described, chosen)
     server = f"{'embedded ' if reached.embedded else ''}{fitness.server.capitalize()} {fitness.version}"
     notes = [f"{server}, {fitness.durability}"]
@@ -74,60 +73,49 @@ def _admitted(described: Topology, reached: Reached, base: Path, chosen: list[st
     return notes
 
 
-def _run(
-    described: Topology,
-    reached: Reached,
-    base: Path,
-    notes: list[str],
-    chosen: list[str],
-    *,
-    drain: bool,
-    detached: bool,
-) -> int:
-    home, lock = homes.create(
-        base, described.name, str(Path(described.file).absolute()), pid=os.getpid(), detached=detached
-    )
-    try:
-        host = launch.host_of(described, reached, home, topology.digest(described), only=chosen, drain=drain)
-        summary = launch.summary(host.plan, reached.endpoint.shown)
-        return launch.launch(host, reached, lock, [summary, *notes])
-    finally:
-        homes.remove(home)
-
-
 def _in_background(
     described: Topology, reached: Reached, base: Path, notes: list[str], chosen: list[str], *, drain: bool, wait: bool
 ) -> int:
-    before = {home.member for home in homes.found(base, described.name)}
-    log = base / homes.FOLDER / described.name / "up.log.partial"
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if launch.detach(log):
-        code = 1
-        try:
-            code = _run(described, reached, base, notes, chosen, drain=drain, detached=True)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    return _watch_start(base, described, before, wait=wait)
+    pid = launch.detach(base, described.name)
+    if pid:
+        return _watch_start(base, described.name, pid, wait=wait)
+    code = errors.EXIT_ERROR
+    try:
+        code = hosting.run(described, reached, base, notes, chosen, drain=drain, detached=True)
+    except errors.RunnelctlError as error:
+        click.echo(f"runnelctl: {error}", err=True)
+        code = error.exit_code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # the command's own ending is the other process's
 
 
-def _watch_start(base: Path, described: Topology, before: set[str], *, wait: bool) -> int:
-    """Return once the detached host lives; with `wait`, once it works."""
+def _watch_start(base: Path, name: str, pid: int, *, wait: bool) -> int:
+    """Return once the detached host lives; with `wait`, once it works. If it ends before that, say what it said."""
     deadline = time.monotonic() + WAIT_LIMIT_S
-    mine: homes.Home | None = None
     while time.monotonic() < deadline:
-        fresh = [home for home in homes.found(base, described.name) if home.member not in before]
-        mine = fresh[-1] if fresh else mine
-        if mine is not None and (not wait or mine.ready):
-            click.echo(
-                f"{described.name} is up in the background (pid {mine.pid}); `runnelctl logs -f`, `runnelctl down`",
-                err=True,
-            )
+        mine = next((home for home in homes.found(base, name) if home.pid == pid), None)
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if mine is not None and (mine.ready or not (wait or ended)):
+            click.echo(f"{name} is up in the background (pid {pid}); `runnelctl logs -f`, `runnelctl down`", err=True)
             return errors.EXIT_OK
-        if mine is not None and not mine.alive:
-            break
+        if ended:
+            return _explain_end(mine.log if mine else homes.early_log(base, name, pid), name, status)
         time.sleep(0.05)
-    if mine is not None and mine.log.exists():
-        click.echo(mine.log.read_text(errors="replace")[-4000:], err=True, nl=False)
-    raise errors.RunnelctlError("the detached host did not come up; its output is above")
+    raise errors.RunnelctlError(
+        f"{name} runs in the background (pid {pid}), but was not ready in {WAIT_LIMIT_S:g} s; see `runnelctl logs`"
+    )
+
+
+def _explain_end(log: Path, name: str, status: int) -> int:
+    """A detached host ended before it was up: show its output and end as it did."""
+    code = os.waitstatus_to_exitcode(status)
+    if log.exists():
+        with log.open("rb") as written:
+            written.seek(max(0, log.stat().st_size - SHOWN_BYTES))
+            click.echo(written.read().decode("utf-8", "replace"), err=True, nl=False)
+    click.echo(f"runnelctl: {name} {child.describe(status)} before it was up; its output is above", err=True)
+    return code if code > 0 else errors.EXIT_ERROR

@@ -8,15 +8,12 @@ from collections import deque
 from collections.abc import Callable
 
 import click
-import redis
 
 from runnelctl import errors
 from runnelctl.core import status
 from runnelctl.core.model import Topology
 from runnelctl.core.reading import Reading
 from runnelctl.core.status import Snapshot
-from runnelctl.store import connect, survey
-from runnelctl.store.endpoint import Endpoint
 
 RATES_OVER_MS = 3_000
 
@@ -27,14 +24,13 @@ PASSING = (errors.RedisUnreachable, errors.RedisUnfit)
 class Watch:
     """Remembers what it read lately, so that rates are counted and not taken from reports."""
 
-    def __init__(self, client: redis.Redis, endpoint: Endpoint, topology: Topology) -> None:
-        self._client, self._endpoint, self._topology = client, endpoint, topology
+    def __init__(self, topology: Topology, read: Callable[[], Reading]) -> None:
+        self._topology, self._read = topology, read
         self._readings: deque[Reading] = deque()
 
     def look(self) -> Snapshot:
-        """The snapshot of now. Raises RedisUnreachable or RedisUnfit."""
-        with connect.translated(self._endpoint):
-            reading = survey.survey(self._client, self._topology)
+        """The snapshot of now. Raises what `read` raises."""
+        reading = self._read()
         while self._readings and not 0 <= reading.server_ms - self._readings[0].server_ms <= RATES_OVER_MS:
             self._readings.popleft()
         self._readings.append(reading)

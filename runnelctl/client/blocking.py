@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Self
 
 from runnelctl import errors
-from runnelctl.client.sender import Headers, Sender, ids_of, note, now_ms, window_of
+from runnelctl.client import reads
+from runnelctl.client.sender import Headers, Sender, declared, ids_of, note, now_ms, window_of
 from runnelctl.records import Encoded, header_fields
 from runnelctl.store import connect as store
 from runnelctl.store.carry import Flight, begin, exchange, finish
@@ -94,6 +95,30 @@ class BlockingClient(Sender):
                 yield ids_of(batch)
                 if failure:
                     raise failure
+
+    def states(self, processor: str) -> Iterator[tuple[str, reads.State]]:
+        """(event key, its state) for all that `processor` keeps, in no order. Raises UsageError, RedisUnreachable."""
+        sweep, cursor = reads.Sweep(self._topology, processor), -1
+        while cursor:
+            with store.translated(self._reached.endpoint):
+                cursor, found = self._redis.scan(max(cursor, 0), match=sweep.pattern, count=reads.SCAN_COUNT)
+                names = sweep.fresh(found)
+                texts = self._redis.mget(names) if names else []
+            yield from sweep.pairs(names, texts)
+
+    def state(self, processor: str, key: str) -> reads.State:
+        """The state that `processor` keeps of an event key; {} if it has none. Raises as `states`."""
+        name = reads.state_key(self._topology, processor, key)
+        with store.translated(self._reached.endpoint):
+            return reads.decoded(self._redis.get(name))
+
+    def length(self, stream: str) -> int:
+        """How many records were ever sent to a stream; trimmed ones count. Raises UsageError or RedisUnreachable."""
+        of = declared(self._topology, stream)
+        with store.translated(self._reached.endpoint), self._redis.pipeline(transaction=False) as pipe:
+            for name in reads.stream_keys(self._topology, of):
+                pipe.xinfo_stream(name)
+            return reads.total(pipe.execute(raise_on_error=False))
 
     def _begin(self, producer: Producer) -> _Underway:
         call = producer.next(now_ms())

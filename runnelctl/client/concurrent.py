@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from typing import Any, Self
 
 from runnelctl import errors
-from runnelctl.client.sender import Headers, Sender, ids_of, note, now_ms, windows_of
+from runnelctl.client import reads
+from runnelctl.client.sender import Headers, Sender, declared, ids_of, note, now_ms, windows_of
 from runnelctl.core.model import Stream
 from runnelctl.records import Encoded, header_fields
 from runnelctl.store import connect as store
@@ -72,6 +73,32 @@ class Client(Sender):
             outcomes = await asyncio.gather(*started, return_exceptions=True)
             note(error, [known for outcome in outcomes for known in _known(outcome)])
             raise
+
+    async def states(self, processor: str) -> AsyncIterator[tuple[str, reads.State]]:
+        """As `BlockingClient.states`."""
+        sweep, cursor = reads.Sweep(self._topology, processor), -1
+        while cursor:
+            with store.translated(self._reached.endpoint):
+                cursor, found = await self._redis.scan(max(cursor, 0), match=sweep.pattern, count=reads.SCAN_COUNT)
+                names = sweep.fresh(found)
+                texts = await self._redis.mget(names) if names else []
+            for pair in sweep.pairs(names, texts):
+                yield pair
+
+    async def state(self, processor: str, key: str) -> reads.State:
+        """As `BlockingClient.state`."""
+        name = reads.state_key(self._topology, processor, key)
+        with store.translated(self._reached.endpoint):
+            return reads.decoded(await self._redis.get(name))
+
+    async def length(self, stream: str) -> int:
+        """As `BlockingClient.length`."""
+        of = declared(self._topology, stream)
+        with store.translated(self._reached.endpoint):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for name in reads.stream_keys(self._topology, of):
+                    pipe.xinfo_stream(name)
+                return reads.total(await pipe.execute(raise_on_error=False))
 
     def _start(
         self, stream: Stream, window: list[Encoded], headers: tuple[str | bytes, ...]

@@ -16,8 +16,8 @@ Place = tuple[str, int]
 def shares(capacity: Mapping[str, int], held: Mapping[str, int], total: int, turn: int = 0) -> dict[str, int]:
     """How many of `total` partitions each host should have, by largest remainder; none without capacity.
 
-    Ties go to those who hold more already, then by name, beginning with the `turn`-th, so that many small processors
-    do not all land on the same host.
+    Ties go to those who hold more than their whole share already (so that who got the odd one keeps it), then by name,
+    beginning with the `turn`-th, so that many small processors do not all land on the same host.
     """
     able = sorted(host for host, weight in capacity.items() if weight > 0)
     weights = sum(capacity[host] for host in able)
@@ -25,7 +25,8 @@ def shares(capacity: Mapping[str, int], held: Mapping[str, int], total: int, tur
         return dict.fromkeys(capacity, 0)
     share = {host: total * capacity[host] // weights for host in able}
     place = {host: (rank - turn) % len(able) for rank, host in enumerate(able)}
-    by_claim = sorted(able, key=lambda host: (-(total * capacity[host] % weights), -held.get(host, 0), place[host]))
+    surplus = {host: held.get(host, 0) - share[host] for host in able}
+    by_claim = sorted(able, key=lambda host: (-(total * capacity[host] % weights), -surplus[host], place[host]))
     for host in by_claim[: total - sum(share.values())]:
         share[host] += 1
     return {host: share.get(host, 0) for host in capacity}

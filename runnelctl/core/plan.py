@@ -5,7 +5,7 @@ The numbers are the same in every process of a host, since all of them get the s
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from runnelctl.core.model import Processor, Stream, Topology
@@ -36,14 +36,19 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Slots and units of one host, in the order of the topology file."""
+    """Slots and units of one host, in the order of the topology file.
+
+    A partial plan has some partitions only. Such a host takes what it came for and competes for nothing else: it shows
+    no capacity, so that the others count without it and wait for what it holds.
+    """
 
     topology: Topology
     slots: tuple[Slot, ...]
     units: tuple[Unit, ...]
+    partial: bool = False
 
-    def processor(self, unit: Unit) -> Processor:
-        return self.topology.processors[unit.processor]
+    def processor(self, of: Unit | Slot) -> Processor:
+        return self.topology.processors[of.processor]
 
     def stream(self, unit: Unit) -> Stream:
         return self.topology.streams[unit.stream]
@@ -59,15 +64,22 @@ class Plan:
         return tuple(dict.fromkeys(slot.processor for slot in self.slots))
 
 
-def plan(topology: Topology, only: Collection[str] | None = None) -> Plan:
-    """The plan of a host that runs all processors, or just those named in `only`."""
+def plan(
+    topology: Topology,
+    only: Collection[str] | None = None,
+    partitions: Mapping[str, Collection[int]] | None = None,
+) -> Plan:
+    """The plan of a host that runs all processors, or just those named in `only`; a partial one that has just these
+    partitions of them if `partitions` is given."""
     slots: list[Slot] = []
     units: list[Unit] = []
     for processor in topology.processors.values():
         if only is not None and processor.name not in only:
             continue
-        for number in range(processor.processes):
+        every = range(topology.streams[processor.stream].partitions)
+        chosen = every if partitions is None else sorted(partitions[processor.name])
+        for number in range(processor.processes if partitions is None else min(processor.processes, len(chosen))):
             slots.append(Slot(len(slots), processor.name, number))
-        for partition in range(topology.streams[processor.stream].partitions):
+        for partition in chosen:
             units.append(Unit(len(units), processor.name, processor.stream, partition))
-    return Plan(topology, tuple(slots), tuple(units))
+    return Plan(topology, tuple(slots), tuple(units), partial=partitions is not None)

@@ -9,14 +9,16 @@ from runnelctl.core.status import PartitionStatus, ProcessorStatus, Snapshot, St
 
 def problems(snapshot: Snapshot) -> list[str]:
     """A line for each quarantined partition, and one for all partitions of a processor with the same other trouble."""
-    lines: list[tuple[int, str]] = []
+    lines: list[tuple[int, bool, str]] = []
     for processor in snapshot.processors:
         groups: dict[tuple[State, str], list[PartitionStatus]] = {}
         for partition in processor.partitions:
             if partition.state.is_problem:
                 groups.setdefault((partition.state, _cause(partition)), []).append(partition)
-        lines += [(state.rank, _line(processor, state, cause, group)) for (state, cause), group in groups.items()]
-    return [line for _, line in sorted(lines, key=lambda line: line[0])]
+        for (state, cause), group in groups.items():
+            # A partition that a processor halted for comes before those that only share its fate.
+            lines.append((state.rank, group[0].error is None, _line(processor, state, cause, group)))
+    return [line for _, _, line in sorted(lines, key=lambda line: line[:2])]
 
 
 def _cause(partition: PartitionStatus) -> str:

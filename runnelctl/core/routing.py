@@ -39,6 +39,11 @@ def hash_for(partitioner: Partitioner) -> Callable[[bytes], int]:
     return _HASHES[partitioner]
 
 
+def dead_letter_partition(partition: int, partitions: int) -> int:
+    """Where the dead letters of a partition go: together and in order, also where their stream has fewer partitions."""
+    return partition % partitions
+
+
 def partition_of(key: str, partitions: int, partitioner: Partitioner) -> int:
     """The partition (0-based) of `key`, which is hashed as UTF-8."""
     return _HASHES[partitioner](key.encode("utf-8", "surrogatepass")) % partitions

@@ -21,6 +21,7 @@ from runnelctl.core import latency
 from runnelctl.core.model import Policy, Processor, Start, Topology
 from runnelctl.core.reading import Own, Reading, Record, Report, SlotReport, TotalReport, UnitReport
 
+MESSAGE_SHOWN = 300  # characters of an error in one line; the whole one is in its record
 RATE_WINDOW_MS = 900  # readings closer to each other say too little about a rate
 
 
@@ -133,6 +134,7 @@ class _Judge:
         self._ttl_ms = topology.lease_ttl_ms
         self._reading = reading
         self._ages = {member: max(0, reading.server_ms - beat) for member, beat in reading.beats.items()}
+        self._beating = {member for member, age_ms in self._ages.items() if age_ms <= self._ttl_ms}
         self._before = before
         self._units: dict[tuple[str, str, int], UnitReport] = {}
         self._slots: dict[tuple[str, str], SlotReport] = {}
@@ -149,7 +151,7 @@ class _Judge:
             report = self._reading.reports.get(member, Report())
             name, pid = host_of(member), member.rsplit(":", 2)[-2:-1]
             number = report.pid or (int(pid[0]) if pid and pid[0].isdigit() else 0)
-            beats = age_ms <= self._ttl_ms
+            beats = member in self._beating
             found.append(HostStatus(name, number, age_ms, len(report.slots), beats, report.stopping))
         return tuple(sorted(found, key=lambda host: host.host))
 
@@ -197,7 +199,7 @@ class _Judge:
             return State.UNOWNED, "no host has it"
         if member not in self._ages:
             return State.UNOWNED, f"{host_of(member)} is gone"
-        if self._ages[member] > self._ttl_ms:
+        if member not in self._beating:
             return State.UNOWNED, f"{host_of(member)} is silent for {self._ages[member] / 1000:.0f} s"
         why = self._hindrance(processor, unit, slot) if lag else ""
         return (State.STUCK, why) if why else (State.RUNNING, "")
@@ -222,7 +224,7 @@ class _Judge:
             if earlier is not None and earlier.cursor is not None:
                 return max(0.0, (own.count - earlier.count) / (self._reading.server_ms - before.server_ms) * 1000)
         # A host that stopped beating reports its last rate for ever.
-        return sum(total.rate for member, total in totals if self._ages.get(member, self._ttl_ms + 1) <= self._ttl_ms)
+        return sum((total.rate for member, total in totals if member in self._beating), 0.0)
 
     def _error(self, processor: str, own: Own) -> Record | None:
         """The record that blocks the partition, or its processor when no partition is to blame."""
@@ -251,11 +253,13 @@ def blocked_state(record: Mapping[str, object]) -> State:
 
 
 def headline(record: Mapping[str, object]) -> str:
-    """A failure record in one line that a terminal may see."""
+    """A failure record in one line that a terminal may see: the reason, which counts, before the event's id."""
     message = printable(" ".join(str(record.get("message") or "").split()))
+    if len(message) > MESSAGE_SHOWN:
+        message = message[: MESSAGE_SHOWN - 1] + "…"
     kind = printable(str(record.get("type") or ""))
-    event = f"event {printable(str(record['event']))}: " if record.get("event") else ""
-    return event + (f"{kind}: {message}" if kind and message else kind or message or "no reason was recorded")
+    event = f" (event {printable(str(record['event']))})" if record.get("event") else ""
+    return (f"{kind}: {message}" if kind and message else kind or message or "no reason was recorded") + event
 
 
 def printable(text: str) -> str:

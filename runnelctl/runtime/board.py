@@ -24,6 +24,9 @@ H_DRAIN_TOTAL = 5  # keeper: events that `up --drain` has to pass
 H_DRAIN_DONE = 6  # keeper: how many of them are passed
 H_OWNED = 7  # keeper: leases held, so that `--wait` knows when the host works
 H_WANTED = 8  # keeper: leases that it ought to hold
+H_SETTLED = 9  # keeper: 1 once it knows what it ought to hold
+H_REPLAYS = 10  # keeper: how often somebody replayed
+H_REPLAYED = 11  # supervisor: up to which of these it has revived slices that it had given up
 
 OUTCOME_NONE, OUTCOME_DRAINED, OUTCOME_HALTED, OUTCOME_DOWN, OUTCOME_BLOCKED = range(5)
 
@@ -39,7 +42,7 @@ S_READY = 6  # slice: its incarnation once the handler is imported and open
 S_BEAT = 7  # slice, double
 S_RSS = 8  # slice: bytes, as of its last beat
 S_RECYCLE = 9  # slice: 1 when it wants to be replaced (max_memory, max_events)
-S_LEAVING = 10  # keeper: 1 tells the slice to exit once its lanes are done
+S_STALLED = 10  # keeper: an incarnation that has to be put down
 
 CAUSE_NONE, CAUSE_EXIT, CAUSE_SIGNAL, CAUSE_TIMEOUT, CAUSE_STOPPED, CAUSE_CRASH_LOOP, CAUSE_DRAIN = range(7)
 
@@ -66,6 +69,7 @@ U_PROCESSED = 15  # slice: handled since `up`
 U_FAILED = 16  # slice: events that met the policy since `up`
 U_RETRIED = 17  # slice: attempts that failed since `up`
 U_SLOW_US = 19  # slice: the longest handler call since `up`, microseconds
+U_FULL = 20  # slice: commits that had to wait, since a stream they emit into is full
 U_LATENCY = 24  # slice: LATENCY_BUCKETS counts, bucket b: below 2**b microseconds
 
 STATE_NONE, STATE_RUNNING, STATE_RELEASED, STATE_QUARANTINED, STATE_HALTED, STATE_LOST, STATE_BACKOFF = range(7)

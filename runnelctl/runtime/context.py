@@ -53,13 +53,16 @@ class States:
             value = self._values[key] = {} if text is None else msgspec.json.decode(text)
         return value
 
-    def settle(self, key: str) -> Effect | None:
-        """After an event went well: what its state needs written, if it changed. Raises RecordError if it can't be."""
+    def encoded(self, key: str) -> bytes | None:
+        """What is to be stored of an opened mapping; None for an empty one. Raises RecordError if it can't be."""
         value = self._values[key]
         try:
-            text = msgspec.json.encode(value) if value else None
+            return msgspec.json.encode(value) if value else None
         except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
             raise errors.RecordError(f"ctx.state of key {key!r} cannot be stored as JSON: {error}") from error
+
+    def settle(self, key: str, text: bytes | None) -> Effect | None:
+        """After an event went well: what its state needs written, if it changed."""
         if text == self._texts.get(key):
             return None
         self._texts[key] = text
@@ -146,8 +149,10 @@ class Context:
     def collect(self) -> list[Effect]:
         """After a handler call that went well: its effects. Raises RecordError if a state can't be stored."""
         effects = self.emits
-        for key in self.opened:
-            effect = self._states.settle(key)
+        # All are encoded before any is taken: if one can't be stored, the event failed and no other may change.
+        texts = [(key, self._states.encoded(key)) for key in self.opened]
+        for key, text in texts:
+            effect = self._states.settle(key, text)
             if effect is not None:
                 effects.append(effect)
         self.reset()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 
-from runnelctl.core.plan import Unit
 from runnelctl.runtime import board as cells
+from runnelctl.runtime import halts
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.tenure import Tenure
 from runnelctl.store.leases import unit_keys
@@ -37,10 +37,8 @@ class Drain:
         open_units = [unit for unit in self.host.plan.units if cursors[unit.index] < self._targets[unit.index]]
         stuck = [unit for unit in open_units if unit.index in blocked]
         if stuck and len(stuck) == len(open_units):
-            halted = any(
-                self.host.board.q[self.host.board.unit(u.index) + cells.U_BLOCKED] == cells.STATE_HALTED for u in stuck
-            )
-            return cells.OUTCOME_HALTED if halted or self._halted(stuck) else cells.OUTCOME_BLOCKED
+            halted = any(blocked[unit.index] == cells.STATE_HALTED for unit in stuck)
+            return cells.OUTCOME_HALTED if halted else cells.OUTCOME_BLOCKED
         if open_units:
             return cells.OUTCOME_NONE
         if self._rounds_left > 0 and any(cursors[unit.index] < ends[unit.index] for unit in self.host.plan.units):
@@ -49,13 +47,11 @@ class Drain:
             return cells.OUTCOME_NONE
         return cells.OUTCOME_DRAINED
 
-    def _halted(self, units: list[Unit]) -> bool:
-        return any(unit.processor in self.tenure.halted for unit in units)
-
     async def _positions(
         self, wire: Wire
-    ) -> tuple[dict[int, Position], dict[int, Position], dict[int, int], dict[int, int], set[int]]:
-        """Ends, cursors, counts and entries-added of all units, and which are blocked; as Redis has them."""
+    ) -> tuple[dict[int, Position], dict[int, Position], dict[int, int], dict[int, int], dict[int, int]]:
+        """Ends, cursors, counts and entries-added of all units, and the state of those that are blocked; as Redis has
+        them, since the board hears of a block a moment later."""
         futures = []
         for unit in self.host.plan.units:
             own, events = unit_keys(self.host.plan.topology.name, unit)
@@ -66,7 +62,7 @@ class Drain:
         cursors: dict[int, Position] = {}
         counts: dict[int, int] = {}
         added: dict[int, int] = {}
-        blocked: set[int] = set()
+        blocked: dict[int, int] = {}
         for unit, own_reply, info in zip(self.host.plan.units, replies[::2], replies[1::2], strict=True):
             if isinstance(own_reply, Exception):
                 raise own_reply
@@ -75,8 +71,10 @@ class Drain:
             cursors[unit.index] = _position(own_reply[0])
             counts[unit.index] = int(own_reply[1] or 0)
             added[unit.index] = int(facts.get(b"entries-added") or 0)
-            if own_reply[2] is not None or unit.processor in self.tenure.halted:
-                blocked.add(unit.index)
+            if unit.processor in self.tenure.halted:
+                blocked[unit.index] = cells.STATE_HALTED
+            elif own_reply[2] is not None:
+                blocked[unit.index] = halts.state_of(own_reply[2].decode())
         return ends, cursors, counts, added, blocked
 
     def _show(self, counts: dict[int, int], added: dict[int, int]) -> None:

@@ -13,12 +13,12 @@ import msgspec
 from runnelctl.core import keys, policy
 from runnelctl.core.model import Policy
 from runnelctl.core.policy import Failure, Step
+from runnelctl.core.routing import dead_letter_partition
 from runnelctl.errors import RecordError
 from runnelctl.event import Event, Reject, Skip
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import tracebacks
+from runnelctl.runtime import deadletters, tracebacks
 from runnelctl.runtime.context import Effect
-from runnelctl.store.wire import Argument
 
 if TYPE_CHECKING:
     from runnelctl.runtime.lane import Lane
@@ -164,27 +164,11 @@ def _effects(lane: Lane, event: Event, record: Record) -> list[Effect]:
     effects: list[Effect] = [("L", log, (FAILURES_KEPT, 2, b"record", _json(record)))]
     dead = lane.slice.processor.dead_letter
     if dead is not None:
-        fields = dead_letter_fields(event, record)
-        partition = dead_letter_partition(event, record["key"], topology.streams[dead].partitions)
+        fields = deadletters.fields(event, record)
+        partition = dead_letter_partition(event.partition, topology.streams[dead].partitions)
         target = keys.events(topology.name, dead, partition)
         effects.append(("X", target, (topology.streams[dead].capacity, len(fields), *fields)))
     return effects
-
-
-def dead_letter_partition(event: Event, key: str, partitions: int) -> int:
-    """The dead letters of a partition stay together, in order, as long as both streams have as many partitions."""
-    return event.partition % partitions
-
-
-def dead_letter_fields(event: Event, record: Record) -> list[Argument]:
-    """The event as it was sent, and why it is here in headers."""
-    fields: list[Argument] = [b"data", event.raw, b"key", record["key"]]
-    for name, value in event.headers.items():
-        fields += (f"h:{name}", value)
-    for name in ("stream", "partition", "event", "processor", "type", "message", "attempts", "time", "reason"):
-        if record.get(name) is not None:
-            fields += (f"h:dead-{name}", str(record[name])[:1024])
-    return fields
 
 
 def _record(lane: Lane, event: Event | None, type_: str, message: str, trace: str, attempts: int, kind: str) -> Record:

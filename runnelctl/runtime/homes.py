@@ -3,7 +3,7 @@
 host.json   who it is, for `down`, `logs` and for commands that are not told which topology
 lock        flock'ed by every process of the host: whoever can take it knows that all of them are gone
 ready       there once every slice is ready and the first leases are held
-up.log      the output of a detached host
+up.log      the output of a detached host; up.log.1 what was in it before it was rotated
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
+from runnelctl.errors import RunnelctlError
+
 FOLDER = ".runnelctl"
+LOG = "up.log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +35,16 @@ class Home:
     topology: str  # absolute path of the topology file
     name: str  # of the topology
     detached: bool
+    started: str = ""  # of the process, so that a later one of the same pid is not taken for it
+
+    @property
+    def host(self) -> str:
+        """`host:pid`, as shown."""
+        return self.member.rpartition(":")[0]
 
     @property
     def log(self) -> Path:
-        return self.directory / "up.log"
+        return self.directory / LOG
 
     @property
     def ready(self) -> bool:
@@ -64,6 +75,7 @@ def found(base: Path, name: str | None = None) -> list[Home]:
                     about["topology"],
                     about["name"],
                     about["detached"],
+                    about.get("started", ""),
                 )
             )
         except (OSError, ValueError, KeyError, TypeError):
@@ -72,18 +84,50 @@ def found(base: Path, name: str | None = None) -> list[Home]:
 
 
 def create(base: Path, name: str, topology_file: str, *, pid: int, detached: bool) -> tuple[Home, int]:
-    """A home for a new host, and the descriptor that holds its lock; forked children inherit it."""
+    """A home for a new host, and the descriptor that holds its lock; forked children inherit it. Raises RunnelctlError
+    if it can't be written."""
     member = f"{socket.gethostname()}:{pid}:{secrets.token_hex(3)}"
     directory = base / FOLDER / name / "hosts" / member
+    try:
+        return _created(directory, base, name, member, topology_file, pid=pid, detached=detached)
+    except OSError as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise RunnelctlError(
+            f"cannot write {directory}: {error.strerror or error}; make room, or set RUNNELCTL_DIR to another directory"
+        ) from error
+
+
+def _created(
+    directory: Path, base: Path, name: str, member: str, topology_file: str, *, pid: int, detached: bool
+) -> tuple[Home, int]:
     directory.mkdir(mode=0o700, parents=True)
     fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX)
-    home = Home(directory, member, pid, topology_file, name, detached)
-    partial = base / FOLDER / name / "up.log.partial"
-    if detached and partial.exists():  # what a detached host writes to already
-        partial.rename(home.log)
+    home = Home(directory, member, pid, topology_file, name, detached, started(pid))
+    early = early_log(base, name, pid)
+    if detached and early.exists():  # what a detached host writes to already
+        early.rename(home.log)
     _write(home)
     return home, fd
+
+
+def early_log(base: Path, name: str, pid: int) -> Path:
+    """Where a detached host writes before it has a home."""
+    return base / FOLDER / name / f"up.{pid}.log"
+
+
+def started(pid: int) -> str:
+    """When a process started, in whatever unit the system has; equal only for one and the same process. Empty if it
+    is gone."""
+    try:
+        # The command's name may hold blanks and brackets; what follows its last bracket is fields 3 and on.
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        pass
+    try:
+        return str(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return ""
 
 
 def _write(home: Home) -> None:
@@ -93,6 +137,7 @@ def _write(home: Home) -> None:
         "topology": home.topology,
         "name": home.name,
         "detached": home.detached,
+        "started": home.started,
     }
     partial = home.directory / "host.json.partial"
     partial.write_text(json.dumps(about))

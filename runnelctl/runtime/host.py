@@ -21,6 +21,7 @@ class Host:
     #: wakes[slot] wakes that slice, the last two keeper and supervisor: read end, write end, not blocking.
     wakes: tuple[tuple[int, int], ...]
     drain: bool  # `up --drain`
+    embedded_root: str | None  # the directory with `.runnelctl/` if the server is the embedded one
     digest: str  # of the topology, so that hosts of different versions notice each other
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 
 from runnelctl.event import Event
 
-READ_EVENTS = 2_048  # of all lanes together: small enough for the processor's caches, large enough to amortise a read
+READ_EVENTS = 4_096  # of all lanes together: small enough for the processor's caches, large enough to amortise a read
 LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000
 BUFFER_BYTES = 8 * 1024 * 1024
 UNKNOWN_EVENT_BYTES = 1024 * 1024  # the guess before anything was read: start small, grow with what is seen

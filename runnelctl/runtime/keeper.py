@@ -11,14 +11,17 @@ import logging
 import os
 import random
 import sys
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from runnelctl.core import keys, membership
+from runnelctl.errors import RunnelctlError
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import neighbours, reports, signals
 from runnelctl.runtime.drain import Drain
 from runnelctl.runtime.host import Host
+from runnelctl.runtime.stall import Stall
 from runnelctl.runtime.tenure import Tenure
 from runnelctl.store import members
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
@@ -39,6 +42,7 @@ class Keeper:
         self.log = logging.getLogger("runnelctl.keeper")
         self.tenure = Tenure(host, self.log)
         self.drain = Drain(host, self.tenure) if host.drain else None
+        self.stall = Stall(host, self.log)
         self._wake = asyncio.Event()
         self._wake.set()
         self._news = True  # membership or ownership may have changed since we looked
@@ -66,7 +70,22 @@ class Keeper:
                 if self.board.q[cells.H_STOPPING] and self._slices_gone():
                     self.log.warning("leaving without Redis; our leases run out after %.0f s", self.ttl_s)
                     return 0
+                await self._revive()
                 await asyncio.sleep(random.random() * min(RETRY_LONGEST_S, self.ttl_s / 8))
+
+    async def _revive(self) -> None:
+        """An embedded server that died with its warden has nobody else to start it again."""
+        if self.host.embedded_root is None:
+            return
+        from runnelctl.store import embedded
+
+        root = Path(self.host.embedded_root)
+        try:
+            # In a thread: it may wait for an ending server. Our own hold on it is the one from before the fork.
+            held = await asyncio.to_thread(embedded.ensure, self.topology.name, root=root)
+            held.close()
+        except RunnelctlError as error:
+            self.log.error("%s", error)
 
     async def _serve(self) -> None:
         """As long as one connection lasts."""
@@ -108,6 +127,7 @@ class Keeper:
             await members.expel(wire, self.topology.name, self.host.member, b"")
             return True
         if not stopping:
+            await self.stall.look(wire, monotonic())
             self._conclude(await self.drain.look(wire) if self.drain is not None else cells.OUTCOME_NONE)
         return False
 

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from runnelctl.core import keys
 from runnelctl.event import Event, Source
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import failures
@@ -43,6 +44,7 @@ class Lane:
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
         self.intake = Intake(session.cursor)
+        self.events_key = keys.events(slice_.topology.name, self.unit.stream, self.unit.partition).encode()
         self.check_at = 0.0
         # Up to these ordinals events run one by one: a batch died or failed, and its culprit is looked for.
         self.alone_until, self.last_try_until = session.alone_until, 0
@@ -106,7 +108,7 @@ class Lane:
                 failures.block_trimmed(self, self.session.lost)
             while self.ended is None and not self.stopping:
                 if self.resyncing:
-                    await self._read_anew()
+                    await self.read_anew()
                 elif run := await self._next_run():
                     await self._handle(run)
             self.idle()
@@ -191,10 +193,7 @@ class Lane:
         """Take a run to its end, or as far as this lease goes."""
         self.ledger.open_run(run)
         call = self.slice.call
-        dead = (
-            self.session.suspect == self.ledger.done + 1 and self.session.tries >= self.slice.processor.retry.attempts
-        )
-        index = failures.settle_dead(self, run) if dead else 0
+        index = failures.settle_dead(self, run) if self._convicted() else 0
         while index < len(run) and self.ended is None:
             if monotonic() >= self.check_at and not await self.pause():
                 break
@@ -239,7 +238,7 @@ class Lane:
         self.check_at = min(monotonic() + TURN_S, deadline)
         return True
 
-    async def _read_anew(self) -> None:
+    async def read_anew(self) -> None:
         """A new read session: settle what is done, then trust nothing but the own hash."""
         self.intake.restart(self.intake.fetched)
         self.idle()

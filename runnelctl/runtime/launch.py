@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from runnelctl.core.model import Topology
 from runnelctl.core.plan import Plan
 from runnelctl.core.plan import plan as make_plan
-from runnelctl.runtime import signals
+from runnelctl.runtime import homes, signals
 from runnelctl.runtime.board import Board, Shape
 from runnelctl.runtime.homes import Home
 from runnelctl.runtime.host import Host
@@ -19,10 +19,17 @@ from runnelctl.store.reach import Reached
 
 
 def host_of(
-    topology: Topology, reached: Reached, home: Home, digest: str, *, only: Collection[str] | None, drain: bool
+    topology: Topology,
+    reached: Reached,
+    home: Home,
+    digest: str,
+    *,
+    only: Collection[str] | None,
+    drain: bool,
+    partitions: Mapping[str, Collection[int]] | None = None,
 ) -> Host:
-    """The frozen values of a host, its board and its pipes; nothing runs yet."""
-    plan = make_plan(topology, only)
+    """The frozen values of a host, its board and its pipes; nothing runs yet. `only`, `partitions`: as in core/plan."""
+    plan = make_plan(topology, only, partitions)
     return Host(
         plan=plan,
         endpoint=reached.endpoint,
@@ -31,6 +38,7 @@ def host_of(
         directory=str(home.directory),
         wakes=tuple(signals.pipe() for _ in range(len(plan.slots) + 2)),
         drain=drain,
+        embedded_root=str(homes.root()) if reached.embedded is not None else None,
         digest=digest,
     )
 
@@ -78,18 +86,23 @@ def summary(plan: Plan, redis: str) -> str:
     return f"{plan.topology.name}: {names}; {len(plan.units)} partitions to own; Redis {redis}"
 
 
-def detach(home_log: Path) -> bool:
-    """Go to the background: True in the process that stays, False in the one that returns to the shell."""
+def detach(base: Path, name: str) -> int:
+    """Go to the background: 0 in the process that stays, its pid in the one that returns to the shell.
+
+    What the one that stays writes goes to the early log of a home, and from there into the home.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    if os.fork():
-        return False
+    if pid := os.fork():
+        return pid
     os.setsid()
-    log = os.open(home_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    early = homes.early_log(base, name, os.getpid())
+    early.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = os.open(early, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
     os.close(null)
-    return True
+    return 0

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 EFFECTS_PER_COMMIT = 2_000
 EFFECT_BYTES_PER_COMMIT = 8 * 1024 * 1024
 FULL_PAUSE_S = 0.25
+_REFUSALS = {
+    b"TYPE": "{} in Redis is of another type than an emit or a state needs",
+    b"POISONED": "{} takes no more events: somebody appended one with the highest id there is",
+}
 
 
 class Ledger:
@@ -33,6 +37,7 @@ class Ledger:
 
     def __init__(self, lane: Lane, session: Session) -> None:
         self.lane = lane
+        self._names = unit_keys(lane.slice.topology.name, lane.unit)
         self.epoch, self.nonce = session.epoch, int(session.nonce)
         self.effects: deque[tuple[int, bytes, list[Effect]]] = deque()
         self.in_flight: Commit | None = None
@@ -102,7 +107,10 @@ class Ledger:
         """Commit the rest and release, in one script if it fits; ends the lane unless it has ended before."""
         self._closing = True
         while self.lane.ended is None:
-            await self.progress()
+            if self.lane.resyncing:  # Redis went back in time: a release at the old cursor would be refused for ever
+                await self.lane.read_anew()
+            else:
+                await self.progress()
 
     # --- what the committer calls
 
@@ -115,8 +123,7 @@ class Ledger:
             return None
         effects, done, new = self._cut(done)
         last = done == self.done and (self._closing or bool(self._block))
-        own, events = unit_keys(self.lane.slice.topology.name, self.lane.unit)
-        names: list[Argument] = [own, events]
+        names: list[Argument] = [*self._names]
         commit = Commit(
             self.epoch, self.nonce, self.seq + 1, self.cursor, new, done - self.committed,
             release=last, block=self._block if last else "", keys=names, effects=_numbered(effects, names),
@@ -148,6 +155,7 @@ class Ledger:
                 self._settled(commit)
             case b"FULL":
                 log.warning("%s: %s is at its capacity; the partition waits", lane.name, reply[1].decode())
+                lane.count(cells.U_FULL)
                 return FULL_PAUSE_S
             case b"FENCED":
                 log.warning(
@@ -159,10 +167,8 @@ class Ledger:
                 lane.end(cells.STATE_LOST)
             case b"TRIMMED":
                 failures.block_trimmed(lane, int(reply[1]))
-            case b"TYPE":
-                failures.block_refused(
-                    lane, f"{reply[1].decode()} in Redis is of another type than an emit or a state needs"
-                )
+            case b"TYPE" | b"POISONED":
+                failures.block_refused(lane, _REFUSALS[reply[0]].format(reply[1].decode()))
             case _:  # CURSOR, HISTORY
                 log.error(
                     "%s: what was read is not what Redis has now (%s); reading anew", lane.name, reply[0].decode()
@@ -186,8 +192,9 @@ class Ledger:
             self.lane.states.prune()
 
     def _drop(self) -> None:
-        """Forget what is not committed: it belongs to a history that is gone."""
+        """Forget what is not committed, and what was to block after it: it belongs to a history that is gone."""
         self.in_flight = None
+        self._block, self._block_state = "", cells.STATE_RELEASED
         self.effects.clear()
         self.done, self.done_id, self.dirty_since = self.committed, self.cursor, math.inf
 

@@ -6,15 +6,20 @@ child are kept for the report of its death.
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+LOG_LIMIT = 16 * 1024 * 1024  # of a detached host's log; the one before it is kept as well
 LINE_LIMIT = 16 * 1024
 PENDING_LIMIT = 1024 * 1024
 TAIL_LINES = 20
 CHUNK = 65536
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # passes: drop lines, but try again with the next
 _COLORS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
@@ -33,10 +38,11 @@ class Source:
 class Sink:
     """Our own stdout or stderr. Writes what can be written at once; the selector tells when more can."""
 
-    def __init__(self, fd: int, selector: selectors.BaseSelector) -> None:
+    def __init__(self, fd: int, selector: selectors.BaseSelector, written: Callable[[], None] = lambda: None) -> None:
         self.fd = fd
         self.terminal = os.isatty(fd)
         self._selector = selector
+        self._written = written  # told after every write
         self._pending: deque[bytes] = deque()
         self._size = 0
         self._dropped = 0
@@ -78,9 +84,13 @@ class Sink:
                 written = os.write(self.fd, piece)
             except BlockingIOError:
                 written = 0
-            except OSError:
-                self._dead = True
+            except OSError as error:
+                if error.errno in _FULL:
+                    self._dropped += 1 + len(self._pending)
+                else:
+                    self._dead = True
                 self._pending.clear()
+                self._size = 0
                 break
             self._size -= written
             chunk = piece[written:] + chunk
@@ -91,14 +101,18 @@ class Sink:
         if not self._pending and self._watched:
             self._selector.unregister(self.fd)
             self._watched = False
+        self._written()
 
 
 class Output:
     """All sources and both sinks. `footer` is a line that stays below everything else on a terminal."""
 
-    def __init__(self, selector: selectors.BaseSelector, width: int, *, color: bool) -> None:
+    def __init__(self, selector: selectors.BaseSelector, width: int, *, color: bool, log: Path) -> None:
+        """`log`: the file that a detached host writes to. When both our outputs are that file it is rotated."""
         self._selector = selector
-        self._out, self._err = Sink(1, selector), Sink(2, selector)
+        self._log = log
+        written = self._rotate if _is_open_as(log, 1) and _is_open_as(log, 2) else lambda: None
+        self._out, self._err = Sink(1, selector, written), Sink(2, selector, written)
         self._width = width
         self._color = color
         self._sources: dict[int, Source] = {}
@@ -166,6 +180,19 @@ class Output:
         self._out.flush(blocking=not self._out.terminal or True)
         self._err.flush(blocking=True)
 
+    def _rotate(self) -> None:
+        """Start a new log when this one is large enough."""
+        if os.fstat(2).st_size < LOG_LIMIT:
+            return
+        try:
+            self._log.replace(self._log.with_name(f"{self._log.name}.1"))
+            fd = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError:
+            return  # its directory is gone, or the disk is full: go on with the file that is open
+        os.dup2(fd, 1)
+        os.dup2(fd, 2)
+        os.close(fd)
+
     def _close(self, source: Source) -> None:
         if source.rest:
             self._line(source, bytes(source.rest))
@@ -187,3 +214,10 @@ class Output:
         sink.write(f"{clear}{prefix}{text}\n".encode())
         if self._footer and sink.terminal:
             self._err.write(self._footer.encode())
+
+
+def _is_open_as(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except OSError:
+        return False

@@ -52,6 +52,12 @@ class Post:
     def of_slot(cls, slot: Slot, body: Callable[[int, int], int]) -> Post:
         return cls(slot, slot.name, lambda incarnation: body(slot.index, incarnation))
 
+    def revive(self, board: cells.Board, now: float) -> None:
+        """Somebody replayed: a slot that was given up after a crash loop gets another chance."""
+        if self.slot is not None and self.child is None and self.due is None:
+            board.q[board.slot(self.slot.index) + cells.S_CAUSE] = cells.CAUSE_NONE
+            self.due, self.history = now, History()
+
     @property
     def process_name(self) -> str:
         """What `ps` calls the process."""

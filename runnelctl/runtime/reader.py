@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from runnelctl.core import keys
 from runnelctl.runtime.committer import Link
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
@@ -65,8 +64,7 @@ class Reader:
         others have nothing either, it blocks, to be interrupted as soon as there is room.
         """
         asked = [lane.intake.fetched for lane in lanes]
-        topology = self.slice.topology.name
-        streams = [keys.events(topology, lane.unit.stream, lane.unit.partition) for lane in lanes]
+        streams = [lane.events_key for lane in lanes]
         count = min(lane.intake.appetite(self.slice.share) for lane in lanes)
         largest = max(lane.intake.event_bytes for lane in lanes)
         count = max(1, min(count, int(REPLY_BYTES / len(lanes) / largest)))
@@ -95,8 +93,7 @@ class Reader:
             self._reading = set()
         self.slice.outage.over(REFUSED)
         if reply:
-            names = (name.encode() for name in streams)
-            by_name = dict(zip(names, zip(lanes, asked, strict=True), strict=True))
+            by_name = dict(zip(streams, zip(lanes, asked, strict=True), strict=True))
             mean = (wire.bytes_received - before) / sum(len(entries) for _, entries in reply)
             for name, entries in reply:
                 lane, after = by_name[name]

@@ -58,7 +58,7 @@ _pace = Pace()
 def entry(host: Host) -> str:
     """The part of a member's entry that seldom changes: its slices per processor, and the digest of its topology."""
     capacity = {name: len(host.plan.slots_of(name)) for name in host.plan.processors}
-    if host.board.q[cells.H_STOPPING]:
+    if host.board.q[cells.H_STOPPING] or host.plan.partial:
         capacity = {}
     return json.dumps({"capacity": capacity, "digest": host.digest}, separators=(",", ":"))
 

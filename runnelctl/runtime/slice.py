@@ -58,6 +58,7 @@ class Slice:
         self._suspect: Lane | None = None
         self._woken: asyncio.Future[None] | None = None
         self._leaving = False
+        self._opening: set[int] = set()  # units whose first session is being read
         self._tasks: set[asyncio.Task[Any]] = set()
         self._gone = asyncio.Event()
 
@@ -136,13 +137,21 @@ class Slice:
             mine = q[base + cells.U_SLOT] == self.slot.index and q[base + cells.U_FOR] == self.incarnation
             if lane is not None and (not mine or not wanted or lane.grant != grant):
                 lane.stop()
-            elif lane is None and mine and wanted and q[base + cells.U_TAKEN] != grant:
+            elif (
+                lane is None
+                and mine
+                and not leaving  # but also one that is not wanted any more by now: somebody has to let it go
+                and q[base + cells.U_HELD]
+                and unit.index not in self._opening
+                and q[base + cells.U_TAKEN] != grant
+            ):
                 q[base + cells.U_TAKEN] = grant
                 q[base + cells.U_STATE] = cells.STATE_NONE
+                self._opening.add(unit.index)
                 self._start(self._run_lane(unit, grant))
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
-        if leaving and not any(task for task in self._tasks if task.get_name().startswith("lane")) and not self.lanes:
+        if leaving and not self.lanes and not self._opening:
             self._gone.set()
 
     async def woken(self) -> None:
@@ -155,11 +164,13 @@ class Slice:
         """One lease from its first read session to its release."""
         base = self.board.unit(unit.index)
         session = await self.read_session(unit)
+        self._opening.discard(unit.index)
         if session.nonce != str(self.board.q[base + cells.U_NONCE]) or self.board.q[base + cells.U_GRANT] != grant:
             self._lane_over(unit, grant, cells.STATE_LOST)
             return
         lane = self.lanes[unit.index] = Lane(self, unit.index, grant, session)
         self.board.q[base + cells.U_STATE] = cells.STATE_RUNNING
+        self._look()  # it may have been asked back since
         self.reader.room_made(lane)
         await lane.drive()
         lane.ledger.resolve_ended()

@@ -9,6 +9,7 @@ import random
 import selectors
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 
 from runnelctl import errors
@@ -17,6 +18,7 @@ from runnelctl.core.lifecycle import Fate, Health
 from runnelctl.core.plan import Slot
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import child, signals, vitals
+from runnelctl.runtime.homes import LOG
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.output import Output, Sink, Source
 from runnelctl.runtime.post import EXITS, REASONS, Post
@@ -36,7 +38,8 @@ class Supervisor:
         self.ttl_s = host.plan.topology.lease_ttl_ms / 1000
         self._selector = selectors.DefaultSelector()
         width = max([len("runnelctl"), *(len(slot.name) for slot in host.plan.slots)])
-        self.output = Output(self._selector, width, color="NO_COLOR" not in os.environ)
+        log = Path(host.directory) / LOG
+        self.output = Output(self._selector, width, color="NO_COLOR" not in os.environ, log=log)
         self._keep = keep | {fd for pair in host.wakes for fd in pair}
         self._keeper = Post.of_keeper(keeper)
         self._posts = [Post.of_slot(slot, slice_) for slot in host.plan.slots]
@@ -122,8 +125,7 @@ class Supervisor:
             base = self.board.slot(post.slot.index)
             self.board.d[base + cells.S_BEAT] = post.began
             self.board.q[base + cells.S_INCARNATION] = post.incarnation
-        incarnation = post.incarnation
-        post.child = child.fork(post.process_name, lambda: post.body(incarnation), self._keep)
+        post.child = child.fork(post.process_name, lambda: post.body(post.incarnation), self._keep)
         post.due = None
         post.tail = self.output.attach(post.label, post.color, post.child.stdout, post.child.stderr)
         if post.child.pidfd is not None:
@@ -220,11 +222,9 @@ class Supervisor:
         if recycled and self._stopping_since is None:
             post.due = now
         elif after.fate is Fate.UNSTARTABLE:
-            handler = self.host.plan.topology.processors[slot.processor].handler
-            self.stop(
-                f"{text.splitlines()[0]} before its handler {handler} was ready; it is not restarted",
-                errors.EXIT_HANDLER,
-            )
+            handler = self.host.plan.processor(slot).handler
+            why = f"{text.splitlines()[0]} before its handler {handler} was ready; it is not restarted"
+            self.stop(why, errors.EXIT_HANDLER)
         elif after.fate is Fate.RESTART and self._stopping_since is None:
             self.board.q[base + cells.S_RESTARTS] += 1
             pause = f"in {after.pause_s:.1f} s" if after.pause_s else "at once"
@@ -278,8 +278,9 @@ class Supervisor:
         q = self.board.q
         if (
             not self._announced
+            and self._stopping_since is None
             and vitals.all_ready(self.host)
-            and q[cells.H_WANTED]
+            and q[cells.H_SETTLED]
             and q[cells.H_OWNED] >= q[cells.H_WANTED]
         ):
             self._announced = True
@@ -290,6 +291,10 @@ class Supervisor:
         outcome = q[cells.H_OUTCOME]
         if outcome != cells.OUTCOME_NONE and self._stopping_since is None:
             self.stop(REASONS[outcome], EXITS[outcome])
+        if q[cells.H_REPLAYED] != q[cells.H_REPLAYS] and self._stopping_since is None:
+            for post in self._posts:
+                post.revive(self.board, monotonic())
+            q[cells.H_REPLAYED] = q[cells.H_REPLAYS]
         if self.host.drain:
             self._footer_due = monotonic() + 0.2
             self.output.footer(vitals.progress_bar(q[cells.H_DRAIN_DONE], q[cells.H_DRAIN_TOTAL]))

@@ -90,7 +90,8 @@ class Tenure:
             self._set(unit, cells.U_BLOCKED, state)
         if state == cells.STATE_HALTED:
             (holding,) = await leases.holdings(wire, self.topology.name, [unit])
-            await self._halt(wire, unit.processor, holding.record or "{}")
+            if holding.record is not None:  # else somebody was quick to replay it
+                await self._halt(wire, unit.processor, holding.record)
 
     async def _bury(self, wire: Wire, slot: int, units: list[Unit]) -> None:
         """A slice died: release its leases, and charge the event that it was in."""
@@ -119,6 +120,8 @@ class Tenure:
 
     async def _crash_loops(self, wire: Wire) -> bool:
         found = False
+        if self.board.q[cells.H_REPLAYED] != self.board.q[cells.H_REPLAYS]:
+            return found  # they are about to get another chance
         for slot in self.plan.slots:
             loops = self.board.q[self.board.slot(slot.index) + cells.S_CAUSE] == cells.CAUSE_CRASH_LOOP
             if loops and slot.processor not in self.halted:
@@ -145,6 +148,8 @@ class Tenure:
     def unblock(self) -> None:
         """Somebody replayed: look again at what was blocked."""
         self.halted.clear()
+        self.board.q[cells.H_REPLAYS] += 1
+        signals.wake(self.host.supervisor_wake[1])
         for unit in self.plan.units:
             self._set(unit, cells.U_BLOCKED, 0)
 
@@ -171,6 +176,7 @@ class Tenure:
                 wishes.append(wish)
         await self._take(wire, wishes)
         self._count()
+        self.board.q[cells.H_SETTLED] = 1
         return False
 
     def _unheld(self) -> bool:
@@ -184,11 +190,14 @@ class Tenure:
     def _target(self, members: Mapping[str, bytes], holdings: list[Holding]) -> dict[int, Place | None]:
         """Where every unit should run, as all hosts compute it."""
         capacities = {member: capacity(entry) for member, entry in members.items()}
+        if self.plan.partial:
+            slots = {name: len(self.plan.slots_of(name)) for name in self.plan.processors}
+            capacities = {self.host.member: slots} if self.host.member in members else {}
         target: dict[int, Place | None] = {}
         mine = 0
         for processor in self.plan.processors:
             units = self.plan.units_of(processor)
-            able = {member: slots.get(processor, 0) for member, slots in capacities.items()}
+            able = {member: places.get(processor, 0) for member, places in capacities.items()}
             owners = [place(holdings[unit.index].owner, able) for unit in units]
             for unit, chosen in zip(units, assign(able, owners, self._turn[processor]), strict=True):
                 target[unit.index] = chosen
@@ -226,14 +235,13 @@ class Tenure:
         return Wish(unit, slot, holding.nonce)
 
     async def _take(self, wire: Wire, wishes: list[Wish]) -> None:
-        ready = [wish for wish in wishes if not self.board.q[self.board.slot(wish.slot.index) + cells.S_LEAVING]]
-        nonces = [secrets.randbits(62) | 1 for _ in ready]
+        nonces = [secrets.randbits(62) | 1 for _ in wishes]
         wanted = []
-        for wish, nonce in zip(ready, nonces, strict=True):
+        for wish, nonce in zip(wishes, nonces, strict=True):
             start = self.plan.processor(wish.unit).start.value
             wanted.append((wish.unit, str(nonce), f"{self.host.member}/{wish.slot.number}", wish.dead, start))
         outcomes = await leases.acquire(wire, self.topology.name, wanted)
-        for wish, nonce, outcome in zip(ready, nonces, outcomes, strict=True):
+        for wish, nonce, outcome in zip(wishes, nonces, outcomes, strict=True):
             match outcome:
                 case Granted():
                     self._grant(wish, nonce, outcome)

@@ -35,6 +35,8 @@ def judge(host: Host, slot: Slot, incarnation: int, began: float, now: float, pi
         if q[cell + cells.U_SLOT] == slot.index and q[cell + cells.U_FOR] == incarnation and q[cell + cells.U_HELD]:
             since = d[cell + cells.U_SINCE]
             longest = max(longest, now - since if since else 0.0)
+    if q[base + cells.S_STALLED] == incarnation:
+        return Health.STUCK
     ttl_s = host.plan.topology.lease_ttl_ms / 1000
     silent_s = now - d[base + cells.S_BEAT]
     return lifecycle.health(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, TypeAlias
 
 import redis
 import redis.asyncio
@@ -15,7 +15,10 @@ from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.reach import Reached, reach
 from runnelctl.store.translation import translate, translated
 
-__all__ = ["Reached", "client", "client_async", "reach", "translate", "translated"]
+__all__ = ["Client", "Reached", "client", "client_async", "reach", "translate", "translated"]
+
+#: What `client` gives, for those who pass it on.
+Client: TypeAlias = redis.Redis
 
 
 def client(endpoint: Endpoint, *, timeout_ms: int = 5_000, client_name: str = "runnelctl") -> redis.Redis:

@@ -8,6 +8,8 @@ from runnelctl.core import keys
 from runnelctl.store.scripts import script
 from runnelctl.store.wire import Wire
 
+CONTROL_KEPT = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Beat:
@@ -38,4 +40,4 @@ async def expel(wire: Wire, topology: str, member: str, entry: bytes) -> bool:
 async def tell(wire: Wire, topology: str, what: str, **about: str) -> None:
     """Wake every keeper of the topology."""
     fields = [part for pair in about.items() for part in pair]
-    await wire.call("XADD", keys.control(topology), "MAXLEN", "~", 1000, "*", "what", what, *fields)
+    await wire.run(script("log_append"), (keys.control(topology),), (CONTROL_KEPT, "what", what, *fields))

@@ -99,10 +99,13 @@ class Wire(asyncio.Protocol):
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not False:
+                if not waiting:  # as a server does that has no room for us, before it hangs up
+                    self._fail(ConnectionLost(f"{self._endpoint.shown} said unasked: {str(reply)[:200]}"))
+                    return
                 future = waiting.popleft()
                 if not future.done():
                     future.set_result(reply)
-        except (hiredis.ProtocolError, IndexError) as error:
+        except hiredis.ProtocolError as error:
             self._fail(ConnectionLost(f"{self._endpoint.shown} does not speak the Redis protocol: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -115,12 +115,12 @@ def test_a_quarantined_partition_is_the_first_row_and_fails_the_check(place: Pat
     assert ended.returncode == 1
     event = bad["error"]["event"]
     assert ended.stdout == (
-        f"billing:{bad['partition']} quarantined: event {event}: ValueError: no such account; 2 waiting\n"
+        f"billing:{bad['partition']} quarantined: ValueError: no such account (event {event}); 2 waiting\n"
     )
     table = command(place, "status").stdout.splitlines()
     assert table[4].startswith("PROCESSOR")
     assert table[5].split()[:3] == ["billing", str(bad["partition"]), "quarantined"]
-    assert table[5].endswith("no such account")
+    assert table[5].endswith(f"ValueError: no such account (event {event})")
 
 
 def test_a_killed_slice_shows_as_a_restart(place: Path, start_up: Callable[..., Up]) -> None:

@@ -7,10 +7,11 @@
 --                       'L' key# maxlen   fieldcount field value ...   append to a bounded log
 --                       'S' key# value | 'D' key#                      set or delete a state
 -- Returns {'OK'} | {'ALREADY'} | {'FENCED', epoch, owner} | {'CURSOR', cursor} | {'HISTORY'} | {'TRIMMED', lost}
---         | {'FULL', key} | {'TYPE', key}
+--         | {'FULL', key} | {'TYPE', key} | {'POISONED', key}
 -- Atomic: this is the fence. A script has no rollback, so everything is checked before anything is written.
 -- allow-oom: when Redis is full, commits are what lets it drain.
 local own, events = KEYS[1], KEYS[2]
+local MAX_WORDS = 4000 -- of one entry; they are passed on Lua's stack, which has room for 8,000
 local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'seq', 'suspect')
 if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return {'FENCED', h[1] or '', h[3] or ''} end
 local seq = tonumber(ARGV[3])
@@ -28,31 +29,44 @@ if n > 0 then
   local gone = added - length - tonumber(h[5])
   if gone > 0 then return {'TRIMMED', string.format('%.0f', gone)} end
 end
-local ops, i = {}, 10
+local function refusal(key, limit)
+  -- Why nothing can be appended to this stream, or nil. Unread: what the slowest group has not passed.
+  local info, added, length = redis.call('XINFO', 'STREAM', key), 0, 0
+  for j = 1, #info, 2 do
+    if info[j] == 'entries-added' then added = info[j + 1] elseif info[j] == 'length' then length = info[j + 1]
+    elseif info[j] == 'last-generated-id' and string.sub(info[j + 1], 1, 20) == '18446744073709551615' then
+      return {'POISONED', key}
+    end
+  end
+  if limit == 0 or length < limit then return nil end
+  local read = nil
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+    for j = 1, #group, 2 do
+      if group[j] == 'entries-read' then read = math.min(read or added, tonumber(group[j + 1] or 0) or 0) end
+    end
+  end
+  if not read or added - read >= limit then return {'FULL', key} end
+end
+local ops, checked, i = {}, {}, 10
 while i <= #ARGV do
   local op, key = ARGV[i], KEYS[tonumber(ARGV[i + 1])]
-  local kind = redis.call('TYPE', key).ok
-  if op == 'X' or op == 'L' then
-    local limit, fields = tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
-    if kind ~= 'stream' and kind ~= 'none' then return {'TYPE', key} end
-    if op == 'X' and limit > 0 and kind == 'stream' and redis.call('XLEN', key) >= limit then
-      local s, added, read = redis.call('XINFO', 'STREAM', key), 0, nil
-      for j = 1, #s, 2 do if s[j] == 'entries-added' then added = s[j + 1] end end
-      for _, g in ipairs(redis.call('XINFO', 'GROUPS', key)) do
-        for j = 1, #g, 2 do
-          if g[j] == 'entries-read' then read = math.min(read or added, tonumber(g[j + 1] or 0) or 0) end
-        end
-      end
-      if not read or added - read >= limit then return {'FULL', key} end
-    end
-    ops[#ops + 1] = {op, key, limit, i + 4, fields}
+  local append = op == 'X' or op == 'L'
+  if not append and op ~= 'S' and op ~= 'D' then return redis.error_reply('commit: unknown effect ' .. op) end
+  if not checked[key] then
+    local kind = redis.call('TYPE', key).ok
+    if kind ~= 'none' and kind ~= (append and 'stream' or 'string') then return {'TYPE', key} end
+    local refused = append and kind == 'stream' and refusal(key, op == 'X' and tonumber(ARGV[i + 2]) or 0)
+    if refused then return refused end
+    checked[key] = true
+  end
+  if append then
+    local fields = tonumber(ARGV[i + 3])
+    if fields > MAX_WORDS then return redis.error_reply('commit: an entry of ' .. fields .. ' fields and values') end
+    ops[#ops + 1] = {op, key, ARGV[i + 2], i + 4, fields}
     i = i + 4 + fields
-  elseif op == 'S' or op == 'D' then
-    if kind ~= 'string' and kind ~= 'none' then return {'TYPE', key} end
+  else
     ops[#ops + 1] = {op, key, ARGV[i + 2]}
     i = i + (op == 'S' and 3 or 2)
-  else
-    return redis.error_reply('commit: unknown effect ' .. op)
   end
 end
 for _, o in ipairs(ops) do

@@ -48,7 +48,7 @@ def test_a_cut_gzip_is_told(tmp_path: Path) -> None:
         read(file)
 
 
-@pytest.mark.parametrize("data", [TEXT, gzip.compress(TEXT)])
+@pytest.mark.parametrize("data", [TEXT, gzip.compress(TEXT)], ids=["plain", "gzip"])
 @pytest.mark.parametrize("twice", [True, False])
 def test_stdin(monkeypatch: pytest.MonkeyPatch, data: bytes, twice: bool) -> None:
     reading, writing = os.pipe()

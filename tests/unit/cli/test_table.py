@@ -69,6 +69,14 @@ def test_what_does_not_fit_the_height_is_counted() -> None:
     assert len(drawn(snapshot(*ALL), 100, 11).splitlines()) == 10  # all six fit below three lines and the titles
 
 
+def test_a_line_that_is_cut_says_so() -> None:
+    assert drawn(snapshot(*ALL), 20).splitlines()[:3] == [
+        "shop  redis://:***@…",
+        "2 hosts: web-2:99 s…",
+        "1 halted  1 quarant…",
+    ]
+
+
 def test_columns_go_by_worth() -> None:
     titles = {width: drawn(snapshot(*ALL), width).splitlines()[4].split() for width in (20, 80, 200)}
     assert titles[20][-2:] == ["P", "STATE"]

@@ -29,8 +29,8 @@ def test_what_is_paused_is_no_problem() -> None:
 def test_every_quarantined_partition_has_its_line_and_the_rest_is_grouped() -> None:
     quarantined = replace(BEHIND, owner="", block=QUARANTINE)
     assert lines(Own(), quarantined, Own(added=2, length=2), OWNED, quarantined, Own()) == [
-        "billing:1 quarantined: event 5-0: ValueError: bad value; 4 waiting",
-        "billing:4 quarantined: event 5-0: ValueError: bad value; 4 waiting",
+        "billing:1 quarantined: ValueError: bad value (event 5-0); 4 waiting",
+        "billing:4 quarantined: ValueError: bad value (event 5-0); 4 waiting",
         "billing:0,2,5 unowned: no host has it; 2 waiting",
     ]
 
@@ -38,8 +38,8 @@ def test_every_quarantined_partition_has_its_line_and_the_rest_is_grouped() -> N
 def test_a_halt_is_one_line_for_its_cause_and_one_for_the_rest() -> None:
     halted = replace(OWNED, block=HALT)
     assert lines(OWNED, halted, OWNED, OWNED, halted=HALT) == [
+        "billing:1 halted: ValueError: bad (event 5-0)",
         "billing:0,2-3 halted: halted by partition 1",
-        "billing:1 halted: event 5-0: ValueError: bad",
     ]
     assert lines(*[OWNED] * 1024, halted=CRASHES) == ["billing:0-1023 halted: CrashLoop: dies"]
 

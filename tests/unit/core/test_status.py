@@ -54,10 +54,10 @@ def first(found: Reading, before: Reading | None = None, start: Start = Start.EA
         (BEHIND, {"busy_ms": 29_000, "silent_ms": 29_000}, State.RUNNING, ""),
         (BEHIND, {"silent_ms": 2 * TTL}, State.RUNNING, ""),
         (OWNED, {"silent_ms": 10 * TTL, "slot_pid": 0}, State.RUNNING, ""),
-        (replace(OWNED, block=QUARANTINE), {}, State.QUARANTINED, "event 5-0: ValueError: bad value"),
-        (replace(OWNED, owner="", block=QUARANTINE), {}, State.QUARANTINED, "event 5-0: ValueError: bad value"),
+        (replace(OWNED, block=QUARANTINE), {}, State.QUARANTINED, "ValueError: bad value (event 5-0)"),
+        (replace(OWNED, owner="", block=QUARANTINE), {}, State.QUARANTINED, "ValueError: bad value (event 5-0)"),
         (replace(OWNED, owner="", block={"message": "what?"}), {}, State.QUARANTINED, "what?"),
-        (replace(OWNED, owner="", block=HALT), {}, State.HALTED, "event 5-0: ValueError: bad"),
+        (replace(OWNED, owner="", block=HALT), {}, State.HALTED, "ValueError: bad (event 5-0)"),
         (replace(OWNED, owner="", block={"state": "paused"}), {}, State.PAUSED, "no reason was recorded"),
         (OWNED, {"halted": HALT}, State.HALTED, "halted by partition 1"),
         (OWNED, {"halted": CRASHES}, State.HALTED, "CrashLoop: dies"),
@@ -162,4 +162,11 @@ def test_a_partition_that_was_not_read_counts_as_never_owned() -> None:
 def test_a_message_cannot_reach_into_the_terminal() -> None:
     shown = headline({"event": "1-0\x1b[2J", "type": "E\x07", "message": "\x1b[31mred\r\n\tand more"})
     assert shown.isprintable()
-    assert shown.endswith("[31mred and more")
+    assert "[31mred and more (event 1-0" in shown
+
+
+def test_a_long_message_is_cut() -> None:
+    shown = headline({"event": "1-0", "type": "E", "message": "x" * 5_000})
+    assert shown.startswith("E: xxx")
+    assert shown.endswith("x… (event 1-0)")
+    assert len(shown) < 350

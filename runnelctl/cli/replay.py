@@ -1,0 +1,181 @@
+"""`runnelctl replay`: what is quarantined or halted, and why; then retry it, skip it or mend it, in order."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from runnelctl import errors, topology
+from runnelctl.cli import blocked, editing, options, resuming
+from runnelctl.client.reads import declared_processor
+from runnelctl.core.model import Topology
+from runnelctl.records import codec_for
+from runnelctl.runtime import mending
+from runnelctl.runtime.mending import Action, Operator, Outcome
+from runnelctl.store import connect, meta, operations
+from runnelctl.store.connect import Client
+from runnelctl.store.operations import Blockage
+from runnelctl.store.reach import Reached, reach
+
+
+@click.command()
+@click.argument("target", metavar="[PROCESSOR[:PARTITION]]", required=False)
+@click.option("-k", "--key", help="Only where the failed event has this key.")
+@click.option("--skip", is_flag=True, help="Move the failed event to the dead letters and go on behind it.")
+@click.option("--edit", is_flag=True, help="Mend the failed record in $VISUAL or $EDITOR, then retry it.")
+@click.option("--dry-run", is_flag=True, help="Only list what is blocked, and why.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask; needed where there is no terminal to ask on.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept in the audit, and with a dead letter.")
+@click.option("-v", "--verbose", is_flag=True, help="List tracebacks and payloads, too.")
+@options.topology_option
+@options.json_option
+def command(
+    file: Path,
+    target: str | None,
+    key: str | None,
+    skip: bool,
+    edit: bool,
+    dry_run: bool,
+    yes: bool,
+    reason: str,
+    verbose: bool,
+    as_json: bool,
+) -> int:
+    """List what is quarantined or halted and why, then retry it in order: all of it, or of one PROCESSOR, or one
+    PARTITION.
+
+    With an `up` running it resumes there at once. With none the handlers run here, under the lease. Exits 0 once the
+    backlog is drained, 1 if it is blocked again, 4 if it halts again.
+    """
+    if skip and edit:
+        raise errors.UsageError("--skip and --edit exclude each other: is the event to be passed over, or mended?")
+    action = Action.SKIP if skip else Action.EDIT if edit else Action.RETRY
+    of = topology.load(file)
+    chosen = _chosen(of, target)
+    with reach(of.redis, of.name) as reached:
+        with connect.client(reached.endpoint) as client, connect.translated(reached.endpoint):
+            meta.agree(client, of)
+            found = _matching(operations.blockages(client, of, list(chosen)), chosen, key)
+            _list(of, found, target, key, as_json=as_json, verbose=verbose)
+            if dry_run or not found:
+                return errors.EXIT_OK
+            if not _wanted(found, action, yes=yes):
+                return errors.EXIT_ERROR
+        return _replay(of, reached, found, action, reason, chosen)
+
+
+Chosen = dict[str, int | None]
+
+
+def _chosen(of: Topology, target: str | None) -> Chosen:
+    """processor -> the one partition that is meant, or None for all of them."""
+    if target is None:
+        return dict.fromkeys(of.processors)
+    name, colon, number = target.partition(":")
+    processor = declared_processor(of, name)
+    if not colon:
+        return {name: None}
+    partitions = of.streams[processor.stream].partitions
+    if not (number.isascii() and number.isdigit() and int(number) < partitions):
+        raise errors.UsageError(f"{name} has no partition {number!r}: it has 0 to {partitions - 1}")
+    return {name: int(number)}
+
+
+def _matching(found: Sequence[Blockage], chosen: Chosen, key: str | None) -> list[Blockage]:
+    return [
+        each
+        for each in found
+        if chosen[each.processor] in (None, each.partition)
+        and (key is None or (each.event_id and each.record.get("key") == key))
+    ]
+
+
+def _list(
+    of: Topology, found: Sequence[Blockage], target: str | None, key: str | None, *, as_json: bool, verbose: bool
+) -> None:
+    if as_json:
+        click.echo(blocked.as_json(of.name, found))
+    elif found:
+        click.echo(blocked.as_text(found, verbose=verbose))
+    if not found:
+        what = f"of {target}" if target else f"in {of.name}"
+        click.echo(
+            f"nothing {what} is blocked" + (f" at an event with key {key!r}" if key is not None else ""), err=True
+        )
+
+
+def _wanted(found: Sequence[Blockage], action: Action, *, yes: bool) -> bool:
+    """Whether the user says so. Raises UsageError where nobody can be asked."""
+    if yes:
+        return True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise errors.UsageError(f"there is no terminal to ask on: add --yes to {action.value} this, or --dry-run")
+    if action is Action.EDIT:
+        return True  # saving the change is the answer
+    if action is Action.SKIP:
+        question = f"skip the failed event of {blocked.count(found)}?"
+    else:
+        question = f"retry {blocked.count(found)}?"
+    if click.confirm(question, default=False, err=True):
+        return True
+    click.echo("nothing done", err=True)
+    return False
+
+
+def _replay(of: Topology, reached: Reached, found: list[Blockage], action: Action, reason: str, chosen: Chosen) -> int:
+    """Act on each, then see it through. Returns the exit code."""
+    scene = resuming.survey(of, reached, found)
+    with connect.client(reached.endpoint) as client, connect.translated(reached.endpoint):
+        operator = Operator(client, of, mending.who(), reason)
+        outcomes = [outcome for each in found if (outcome := _act(operator, each, action)) is not None]
+        resumed = [outcome.blockage for outcome in outcomes if outcome.done]
+        still_halted = _lift_halts(client, of, resumed)
+        if resumed:
+            operations.announce(client, of, "replay", by=operator.who)
+    free = [each for each in resumed if each.processor not in still_halted]
+    code = resuming.resume(of, reached, scene, resuming.places(of, scene, free, one=None not in chosen.values()))
+    refused = errors.EXIT_ERROR if len(resumed) < len(outcomes) else errors.EXIT_OK
+    return code or (errors.EXIT_HALTED if still_halted else refused)
+
+
+def _act(operator: Operator, blockage: Blockage, action: Action) -> Outcome | None:
+    """Do it and say what came of it; None if the user left the record as it was."""
+    if action is Action.RETRY:
+        outcome: Outcome | None = operator.retry(blockage)
+    elif action is Action.SKIP:
+        outcome = operator.skip(blockage)
+    else:
+        outcome = _edit(operator, blockage)
+    message = outcome.message if outcome else f"{blockage.name}: the record is as it was; nothing done"
+    click.echo(message, err=True)
+    return outcome
+
+
+def _edit(operator: Operator, blockage: Blockage) -> Outcome | None:
+    event = operator.event(blockage)
+    if event is None:
+        return operator.without_event(blockage, Action.EDIT)
+    codec = codec_for(operator.topology.streams[event.stream])
+    try:
+        mended = editing.edit(
+            mending.pretty(event.raw), blockage.name, lambda text: mending.checked(codec, event, text),
+            again=sys.stdin.isatty() and sys.stderr.isatty(),
+        )  # fmt: skip
+    except errors.RecordError as error:
+        return Outcome(blockage, False, str(error))
+    return None if mended is None else operator.mend(blockage, event.raw, mended)
+
+
+def _lift_halts(client: Client, of: Topology, resumed: Sequence[Blockage]) -> set[str]:
+    """Let halted processors run again; returns those that have other halted partitions left, and says which."""
+    still = set()
+    for processor in dict.fromkeys(each.processor for each in resumed if each.halted):
+        left = operations.unhalt(client, of, processor)
+        if left:
+            still.add(processor)
+            others = ", ".join(each.name for each in left)
+            click.echo(f"{processor} stays halted: so {'is' if len(left) == 1 else 'are'} {others}", err=True)
+    return still
