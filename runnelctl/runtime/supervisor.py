@@ -125,8 +125,7 @@ class Supervisor:
             base = self.board.slot(post.slot.index)
             self.board.d[base + cells.S_BEAT] = post.began
             self.board.q[base + cells.S_INCARNATION] = post.incarnation
-        incarnation = post.incarnation
-        post.child = child.fork(post.process_name, lambda: post.body(incarnation), self._keep)
+        post.child = child.fork(post.process_name, lambda: post.body(post.incarnation), self._keep)
         post.due = None
         post.tail = self.output.attach(post.label, post.color, post.child.stdout, post.child.stderr)
         if post.child.pidfd is not None:
@@ -224,7 +223,9 @@ class Supervisor:
         if recycled and self._stopping_since is None:
             post.due = now
         elif after.fate is Fate.UNSTARTABLE:
-            self.stop(f"{text.splitlines()[0]} before it was ready; it is not restarted", errors.EXIT_HANDLER)
+            handler = self.host.plan.processor(slot).handler
+            why = f"{text.splitlines()[0]} before its handler {handler} was ready; it is not restarted"
+            self.stop(why, errors.EXIT_HANDLER)
         elif after.fate is Fate.RESTART and self._stopping_since is None:
             self.board.q[base + cells.S_RESTARTS] += 1
             pause = f"in {after.pause_s:.1f} s" if after.pause_s else "at once"
@@ -276,9 +277,6 @@ class Supervisor:
     def _conclude(self) -> None:
         """Follow what the keeper found; say when all is up; draw the progress of a drain."""
         q = self.board.q
-        outcome = q[cells.H_OUTCOME]
-        if outcome != cells.OUTCOME_NONE and self._stopping_since is None:
-            self.stop(REASONS[outcome], EXITS[outcome])
         if (
             not self._announced
             and self._stopping_since is None
@@ -291,6 +289,9 @@ class Supervisor:
             self.output.say(
                 f"up: {len(self._posts)} slice(s), {q[cells.H_OWNED]} of {len(self.host.plan.units)} partition(s) here"
             )
+        outcome = q[cells.H_OUTCOME]
+        if outcome != cells.OUTCOME_NONE and self._stopping_since is None:
+            self.stop(REASONS[outcome], EXITS[outcome])
         if q[cells.H_REPLAYED] != q[cells.H_REPLAYS] and self._stopping_since is None:
             for post in self._posts:
                 post.revive(self.board, monotonic())
