@@ -16,7 +16,6 @@ from runnelctl.runtime import child
 from runnelctl.runtime.host import Host
 
 SHORTEST_CHECK_S = 0.02
-BAR_CELLS = 30
 
 
 def check_interval_s(plan: Plan) -> float:
@@ -104,10 +103,3 @@ def write_ready(host: Host) -> None:
         (Path(host.directory) / "ready").touch()
     except OSError:
         pass  # the directory may be gone; nobody waits then
-
-
-def progress_bar(done: int, total: int) -> str:
-    """One line, redrawn in place."""
-    share = done / total if total else 1.0
-    full = int(min(1.0, share) * BAR_CELLS)
-    return f"{'━' * full}{'╌' * (BAR_CELLS - full)} {done:,} of {total:,} events ({share:.0%})"

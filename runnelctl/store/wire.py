@@ -72,7 +72,8 @@ class Wire(asyncio.Protocol):
                         server_hostname=endpoint.host if context else None,
                     )  # fmt: skip
         except (OSError, TimeoutError) as error:
-            raise ConnectionLost(f"cannot connect to {endpoint.shown}: {error or 'timed out'}") from error
+            reason = getattr(error, "strerror", None) or str(error) or "timed out"
+            raise ConnectionLost(f"cannot connect to {endpoint.shown}: {reason}") from error
         try:
             if endpoint.password is not None:
                 user = (endpoint.username,) if endpoint.username else ()

@@ -228,6 +228,24 @@ def test_another_history_drops_what_is_not_committed(desk: Bench, word: bytes) -
     assert ledger.next_commit() is None
 
 
+@pytest.mark.parametrize("word", [b"CURSOR", b"HISTORY"])
+def test_what_a_handler_finishes_after_its_past_was_dropped_is_not_committed(desk: Bench, word: bytes) -> None:
+    """Its own effects may be there, but those of the dropped events before it are gone."""
+    ledger = desk.lane.ledger
+    done(desk, 11, 13, {12: [emit("a")]})
+    ledger.next_commit()
+    ledger.outcome([word, b"9-0"])
+    ledger.effects.append((14, b"14-0", [emit("b")]))
+    ledger.done = 14
+    assert ledger.next_commit() is None
+    assert not ledger.unsettled
+    ledger.drop_and_block("{}", cells.STATE_HALTED)
+    ledger.done = 15
+    commit = ledger.next_commit()
+    assert commit is not None
+    assert (commit.expected, commit.new, commit.n, commit.effects) == (b"10-0", b"10-0", 0, [])
+
+
 def test_trimmed_blocks_the_partition_where_its_cursor_stands(desk: Bench) -> None:
     done(desk, 11, 13, {12: [emit("a")]})
     desk.lane.ledger.next_commit()

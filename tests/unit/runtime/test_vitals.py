@@ -13,7 +13,7 @@ import pytest
 
 from runnelctl.core.lifecycle import Health
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import vitals
+from runnelctl.runtime import progress, vitals
 from tests.bench import Bench, session
 from tests.waiting import wait_until
 
@@ -131,10 +131,10 @@ def test_the_last_words_survive_a_death_text_that_is_cut(desk: Bench) -> None:
 
 @pytest.mark.parametrize("done", [0, 1, 50, 99, 100, 250])
 def test_the_progress_bar_is_as_long_as_it_is(done: int) -> None:
-    bar = vitals.progress_bar(done, 100)
+    bar = progress.bar(done, 100)
     assert bar.count("━") + bar.count("╌") == vitals.BAR_CELLS
     assert f"{done:,} of 100 events" in bar
-    assert vitals.progress_bar(0, 0).endswith("0 of 0 events (100%)")
+    assert progress.bar(0, 0).endswith("0 of 0 events (100%)")
 
 
 def test_all_ready(desk: Bench) -> None:
