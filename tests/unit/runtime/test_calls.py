@@ -15,7 +15,7 @@ from runnelctl.core.model import Batch
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import calls
-from tests.unit.runtime.bench import Bench, event, run, session
+from tests.bench import Bench, event, run, session
 
 MakeBench = Callable[..., Bench]
 KINDS = [ValueError, KeyboardInterrupt, SystemExit, asyncio.CancelledError, StopAsyncIteration]

@@ -14,7 +14,7 @@ from runnelctl.core.model import Batch, CommitBounds, Policy, Retry
 from runnelctl.event import Event, Reject, Skip
 from runnelctl.runtime import board as cells
 from runnelctl.store.wire import encoded
-from tests.unit.runtime.bench import Bench, entry, session
+from tests.bench import Bench, entry, session
 
 MakeBench = Callable[..., Bench]
 

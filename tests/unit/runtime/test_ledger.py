@@ -16,7 +16,7 @@ from runnelctl.runtime import ledger as module
 from runnelctl.runtime.context import Effect
 from runnelctl.runtime.ledger import Ledger
 from runnelctl.store.leases import Commit
-from tests.unit.runtime.bench import NONCE, Bench, event, run, session
+from tests.bench import NONCE, Bench, event, run, session
 
 MakeBench = Callable[..., Bench]
 

@@ -14,7 +14,7 @@ import pytest
 from runnelctl.core.lifecycle import Health
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import progress, vitals
-from tests.unit.runtime.bench import Bench, session
+from tests.bench import Bench, session
 from tests.waiting import wait_until
 
 MakeBench = Callable[..., Bench]
