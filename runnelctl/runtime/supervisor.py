@@ -22,6 +22,7 @@ from runnelctl.runtime.homes import LOG
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.output import Output, Sink, Source
 from runnelctl.runtime.post import EXITS, REASONS, Post
+from runnelctl.runtime.progress import Progress
 
 KEEPER_GRACE_S = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
@@ -50,7 +51,7 @@ class Supervisor:
         self._announced = False
         self._check_s = vitals.check_interval_s(host.plan)
         self._check_due = 0.0
-        self._footer_due = 0.0
+        self._progress = Progress(host, self.output, monotonic())
 
     # --- the loop ---------------------------------------------------------------------------------------------
 
@@ -86,10 +87,9 @@ class Supervisor:
         now = monotonic()
         due = [
             self._check_due,
+            self._progress.due,
             *(post.due for post in (self._keeper, *self._posts) if post.child is None and post.due is not None),
         ]
-        if self.host.drain and self.output.terminal:
-            due.append(self._footer_due)
         for key, _ in self._selector.select(max(0.0, min(due) - now)):
             if isinstance(key.data, Source):
                 self.output.read(key.data)
@@ -137,6 +137,7 @@ class Supervisor:
         """Drain: handlers finish, cursors are committed, leases released."""
         if self._stopping_since is not None:
             return
+        self._progress.finish(monotonic())
         self.output.say(why)
         self._stopping_since = monotonic()
         self._code = code
@@ -295,6 +296,4 @@ class Supervisor:
             for post in self._posts:
                 post.revive(self.board, monotonic())
             q[cells.H_REPLAYED] = q[cells.H_REPLAYS]
-        if self.host.drain:
-            self._footer_due = monotonic() + 0.2
-            self.output.footer(vitals.progress_bar(q[cells.H_DRAIN_DONE], q[cells.H_DRAIN_TOTAL]))
+        self._progress.show(monotonic())
