@@ -10,14 +10,14 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import psutil
 
 from tests.chaos.world import Host, World
 
-Steps = Iterator[float]
+Steps = Generator[float, None, None]
 Nemesis = Callable[[World, random.Random], Steps]
 _TTLS = (0.5, 1.5, 5.0)
 _POLL_S = 0.05
@@ -56,7 +56,7 @@ def _steady(world: World, rng: random.Random) -> str:
     return f"h{rng.randrange(world.options.hosts)}"
 
 
-def _host(world: World, name: str) -> Iterator[float]:
+def _host(world: World, name: str) -> Steps:
     """Wait until the host, which is claimed, works."""
     while name not in world.hosts or not world.processes(world.hosts[name], "sink"):
         if name not in world.hosts or world.ended(world.hosts[name]):
@@ -94,7 +94,7 @@ def _kill(kind: str) -> Nemesis:
             host = world.hosts[name]
             victims = _victims(world, host, kind, rng)
             whole = kind in ("supervisor", "host")
-            everyone = [host.process.pid, *(p.pid for p in world.processes(host))]
+            everyone = [p.pid for p in world.processes(host, of_host=True)]
             host.asked = whole
             note |= {"at": time.monotonic_ns(), "host": name, "killed": victims}
             note["pids"] = everyone if whole else victims
@@ -227,7 +227,7 @@ def _cut_host(world: World, rng: random.Random) -> Steps:
     def body(note: dict[str, Any]) -> Steps:
         yield from _host(world, name)
         host = world.hosts[name]
-        pids = [host.process.pid, *(p.pid for p in world.processes(host))]
+        pids = [p.pid for p in world.processes(host, of_host=True)]
         note |= {"at": time.monotonic_ns(), "host": name, "pids": pids, "ttls": ttls}
         net.cut(host.number)
         try:
@@ -247,7 +247,7 @@ def _power(world: World, rng: random.Random) -> Steps:
     def body(note: dict[str, Any]) -> Steps:
         yield from _host(world, name)
         host = world.hosts[name]
-        pids = [host.process.pid, *(p.pid for p in world.processes(host))]
+        pids = [p.pid for p in world.processes(host, of_host=True)]
         note |= {"at": time.monotonic_ns(), "host": name, "pids": pids, "killed": pids}
         net.cut(host.number)
         try:
@@ -278,7 +278,7 @@ def _storm(world: World, rng: random.Random) -> Steps:
                 yield max(0.0, leaves - time.monotonic())
                 host.asked = True
                 gently = rng.random() < 0.5
-                note["pids"] += [] if gently else [host.process.pid, *(p.pid for p in world.processes(host))]
+                note["pids"] += [] if gently else [p.pid for p in world.processes(host, of_host=True)]
                 with contextlib.suppress(ProcessLookupError):
                     host.process.send_signal(signal.SIGTERM if gently else signal.SIGKILL)
             until = time.monotonic() + 40
@@ -301,7 +301,7 @@ def _rolling(world: World, rng: random.Random) -> Steps:
         def body(note: dict[str, Any], name: str = name, number: int = number) -> Steps:
             yield from _host(world, name)
             host = world.hosts[name]
-            pids = [host.process.pid, *(p.pid for p in world.processes(host))]
+            pids = [p.pid for p in world.processes(host, of_host=True)]
             note |= {"at": time.monotonic_ns(), "host": name, "pids": pids}
             host.asked = True
             host.process.terminate()

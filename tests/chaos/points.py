@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from runnelctl.core.model import Partitioner
 from runnelctl.core.routing import partition_of
@@ -24,6 +25,7 @@ _WAKING_NS = 500_000_000
 _QUIET_S = 20.0
 _FDS_GROWTH, _RSS_GROWTH = 8, 24 << 20
 _RECOVERY_LIMIT_NS = 45_000_000_000
+_AFTERMATH_TTLS = 2
 
 Point = Callable[[History], Iterator[str]]
 
@@ -85,7 +87,7 @@ def _verdicts(
     history: History, processor: str, entries: dict[tuple[int, Id], Taken], done: set[tuple[Unit, Id]]
 ) -> Iterator[str]:
     """Dead letters: those and only those that asked for it, once, and without an effect."""
-    counted = Counter(event for name, *event_ in _dead_list(history) if name == processor for event in [tuple(event_)])
+    counted = Counter((partition, event) for name, partition, event in _dead_list(history) if name == processor)
     often = [event for event, count in counted.items() if count > 1]
     if often:
         yield f"{len(often)} event(s) of {processor} are more than one dead letter: {often[:_SHOWN]}"
@@ -159,12 +161,13 @@ def inside(history: History) -> Iterator[str]:
             links = chain(links, f"{entry.id[0]}-{entry.id[1]}")
         state = history.states.get(key, {})
         if (state.get("n"), state.get("chain")) != (len(entries), links):
-            yield f"the state of {key} is {state.get('n')} events, chain {state.get('chain')}; due {len(entries)}, {links}"
+            there = f"{state.get('n')} events with chain {state.get('chain')}"
+            yield f"the state of {key} is {there}; due {len(entries)} with {links}"
     ghosts = sorted(history.states.keys() - passed.keys())
     if ghosts:
         yield f"{len(ghosts)} state(s) of keys without events: {ghosts[:_SHOWN]}"
     emitted = Counter((entry.key, entry.of) for _, entry in _entries(history, "echoes"))
-    due = Counter((key, entry.id) for key, entries in passed.items() for _, entry in entries)
+    due: Counter[tuple[str, Id | None]] = Counter((key, entry.id) for key, entries in passed.items() for _, entry in entries)
     for what, difference in (("emitted too often", emitted - due), ("not emitted", due - emitted)):
         if difference:
             yield f"{difference.total()} record(s) {what}: {list(difference)[:_SHOWN]}"
@@ -263,7 +266,7 @@ def recovery(history: History) -> Iterator[str]:
 
 
 def recovered(history: History) -> dict[str, list[int]]:
-    """nemesis -> ns from each injection to the next call in each partition that it hit.
+    """nemesis -> ns from each injection to the next call in each partition that it hit and no other injection did.
 
     From its start where another process can take over at once; from its end where nobody can work meanwhile.
     """
@@ -279,9 +282,15 @@ def recovered(history: History) -> dict[str, list[int]]:
             if before is None or (pids is not None and effects[before].pid not in pids):
                 continue
             after = next((each for each in effects[before + 1 :] if each.start >= since), None)
-            if after is not None:
+            if after is not None and not _crossed(history, action, after.start):
                 found[action["nemesis"]].append(after.start - since)
     return dict(found)
+
+
+def _crossed(history: History, action: dict[str, Any], until: int) -> bool:
+    """Whether another injection, or what is left of one, got in between."""
+    settled = action["at"] - _AFTERMATH_TTLS * history.ttl_ns
+    return any(other is not action and other["at"] < until and other["end"] > settled for other in history.actions)
 
 
 def _last_before(effects: list[Effect], at: int) -> int | None:

@@ -85,14 +85,13 @@ class Run:
             return
         self._sample_due = now + _SAMPLE_S
         for host in list(self.world.hosts.values()):
-            for kind, process in [
-                ("supervisor", psutil.Process(host.process.pid)),
-                *_named(self.world.processes(host)),
-            ]:
+            for process in self.world.processes(host, of_host=True):
                 with contextlib.suppress(psutil.Error, OSError):
+                    kind = "supervisor" if process.pid == host.process.pid else process.name()
+                    secret = CANARY in " ".join(process.cmdline())
                     self.world.note(
                         "samples.jsonl", at=time.monotonic_ns(), host=host.name, pid=process.pid, kind=kind,
-                        fds=process.num_fds(), rss=process.memory_info().rss, secret=CANARY in " ".join(process.cmdline()),
+                        fds=process.num_fds(), rss=process.memory_info().rss, secret=secret,
                     )  # fmt: skip
 
     def _settle(self) -> None:
@@ -127,14 +126,6 @@ class Run:
             leavings.save(client, world.note, self._partitions)
         leaked = [path.name for path in world.redis.directory.rglob("*") if path.is_file() and _holds(path, CANARY)]
         world.note("facts.jsonl", what="stopped", stuck=stuck, orphans=orphans, secret_in=leaked)
-
-
-def _named(processes: list[psutil.Process]) -> list[tuple[str, psutil.Process]]:
-    found = []
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            found.append((process.name(), process))
-    return found
 
 
 def _shown(pid: int) -> str:

@@ -227,7 +227,9 @@ class World:
         # One that started while Redis was out of reach says so and ends; that is its contract.
         young = time.monotonic() - host.started < _START_LIMIT_S
         excused = young and self.trouble_at >= host.started - 1 and code in (1, 69)
-        fair = code in ((0, -signal.SIGKILL) if host.asked else ()) or excused
+        # SIGTERM before it has begun anything just ends it.
+        early = (-signal.SIGTERM,) if young else ()
+        fair = code in ((0, -signal.SIGKILL, *early) if host.asked else ()) or excused
         self.note(
             "hosts.jsonl", at=time.monotonic_ns(), what="end", host=host.name, pid=host.process.pid, code=code,
             asked=host.asked, fair=fair,
@@ -243,11 +245,13 @@ class World:
             if f"host:{host.name}" not in self.claims and self.ended(host) and host.name.startswith("h"):
                 self.up(host.name, host.number)
 
-    def processes(self, host: Host, kind: str = "") -> list[psutil.Process]:
-        """Live children of a host whose name begins with `kind`."""
+    def processes(self, host: Host, kind: str = "", *, of_host: bool = False) -> list[psutil.Process]:
+        """Live children of a host whose name begins with `kind`; with `of_host` its supervisor, too."""
         try:
-            found = psutil.Process(host.process.pid).children(recursive=True)
-            return [p for p in found if p.name().startswith(kind) and p.status() != psutil.STATUS_ZOMBIE]
+            supervisor = psutil.Process(host.process.pid)
+            found = supervisor.children(recursive=True)
+            live = [p for p in found if p.name().startswith(kind) and p.status() != psutil.STATUS_ZOMBIE]
+            return [supervisor, *live] if of_host else live
         except psutil.NoSuchProcess:
             return []
 
@@ -274,17 +278,11 @@ class World:
                 "--keys", str(options.keys), "--rate", str(options.rate / options.producers),
                 "--seed", str(options.seed),
             ]  # fmt: skip
-            self.producers.append(
-                subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=out,
-                    stderr=out,
-                    cwd=ROOT,
-                    env=self._environment("producer"),
-                    preexec_fn=servers.die_with_parent(),  # noqa: PLW1509 - as above
-                )  # fmt: skip
-            )
+            producer = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=out, stderr=out, cwd=ROOT, env=self._environment("producer"),
+                preexec_fn=servers.die_with_parent(),  # noqa: PLW1509 - as above
+            )  # fmt: skip
+            self.producers.append(producer)
 
     def order(self, what: str) -> None:
         """Tell a producer something."""
