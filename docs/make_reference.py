@@ -7,7 +7,6 @@ python docs/make_reference.py --check    exit 1 if it is not up to date
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import json
 import re
@@ -41,11 +40,7 @@ def render(text: str) -> str:
 
 def commands() -> dict[str, click.Command]:
     """Every command that there is, in the order of `--help`."""
-    found = {}
-    for name in main.COMMANDS:
-        if importlib.util.find_spec(f"runnelctl.cli.{name}") is not None:
-            found[name] = importlib.import_module(f"runnelctl.cli.{name}").command
-    return found
+    return {name: importlib.import_module(f"runnelctl.cli.{name}").command for name in main.COMMANDS}
 
 
 def _commands() -> str:
@@ -71,7 +66,7 @@ def _flags(option: click.Option) -> str:
     value = ""
     if not option.is_flag:
         choices = option.type.choices if isinstance(option.type, click.Choice) else ()
-        value = f" {'|'.join(map(str, choices)) or option.metavar or option.type.name.upper()}"
+        value = f" {'|'.join(map(str, choices)) or option.metavar or option.type.name.upper().split()[0]}"
     names = [*option.opts, *option.secondary_opts]
     return ", ".join(f"`{_cell(name + value * (name == names[-1]))}`" for name in names)
 

@@ -33,8 +33,6 @@ UNFINISHED = re.compile("|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X")))
 KEY_AFTER_TAG = re.compile(r"\}:\w")  # as in "{shop:orders:3}:events"
 #: A slice that explains why it can't start, to its captured stderr; a small process that writes its own log.
 MAY_PRINT = {"runnelctl/runtime/workload.py", "runnelctl/store/warden.py"}
-#: Commands that are promised and not there yet. Take them out as they come.
-PENDING = {"down", "logs", "replay"}
 
 
 def name(path: Path) -> str:
@@ -100,8 +98,6 @@ def test_a_script_says_what_it_takes_and_why_it_is_one(path: Path) -> None:
 
 @pytest.mark.parametrize("command", main.COMMANDS)
 def test_a_command_has_a_module_and_says_what_it_does(command: str) -> None:
-    if command in PENDING and not (PACKAGE / "cli" / f"{command}.py").exists():
-        pytest.xfail(f"`runnelctl {command}` is still to come")
     found = importlib.import_module(f"runnelctl.cli.{command}").command
     assert isinstance(found, click.Command)
     assert found.help, f"`runnelctl {command} --help` says nothing of what it does"

@@ -234,6 +234,7 @@ class Lane:
                 await ledger.progress()
             else:
                 break
+        self.idle()  # another lane's handler may block the loop now, and that would be put down to our last event
         await asyncio.sleep(0)
         self.check_at = min(monotonic() + TURN_S, deadline)
         return True

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BLOCK_MS = 5_000
 ANSWER_MS = 3_000  # beyond BLOCK, before the connection counts as dead
 REPLY_BYTES = 32 * 1024 * 1024
+REFUSED = "reads"  # who has trouble when the connection stands and the server won't let us read
 
 
 class Reader:
@@ -80,16 +81,17 @@ class Reader:
                 self._wire = wire
                 reply = await wire.call(*read, "BLOCK", BLOCK_MS, "STREAMS", *streams, *asked)
         except ConnectionLost as error:
-            self.slice.log.warning("%s; reading anew when it is back", error)
+            self.link.lost(error)
             return
         except ReplyError as error:
-            self.slice.log.warning("cannot read: %s", error)
+            self.slice.outage.began(REFUSED, f"reading was refused ({error})")
             wire.close()
             await asyncio.sleep(0.5)
             return
         finally:
             self._wire = None
             self._reading = set()
+        self.slice.outage.over(REFUSED)
         if reply:
             by_name = dict(zip(streams, zip(lanes, asked, strict=True), strict=True))
             mean = (wire.bytes_received - before) / sum(len(entries) for _, entries in reply)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from runnelctl import handling
 from runnelctl.core.model import Batch, CommitBounds, Policy, Processor, Retry, Stream, Topology
 from runnelctl.core.plan import plan
+from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import calls, signals
 from runnelctl.runtime.board import Board, Shape
@@ -86,6 +88,12 @@ class Store:
         return [b"OK"]
 
 
+def event(lane: Lane, number: int) -> Event:
+    """Event `<number>-0` of a lane's partition."""
+    event_id, fields = entry(number)
+    return Event(event_id, fields, lane.source)
+
+
 class Bench:
     """One lane of partition 0, at work on `handler`."""
 
@@ -96,7 +104,7 @@ class Bench:
         self.wakes = tuple(signals.pipe() for _ in range(3))
         self.host = Host(
             plan=made, endpoint=endpoint.unix("/nowhere"), member="h:1:x", board=self.board, directory="/nowhere",
-            wakes=self.wakes, drain=False, embedded_root=None, digest="",
+            wakes=self.wakes, drain=False, digest="", embedded_root=None,
         )  # fmt: skip
         self.slice = Slice(self.host, 0, 1)
         self.slice.handler, self.slice.form = handler, handling.describe(handler)
@@ -109,8 +117,6 @@ class Bench:
         self.slice.lanes[0] = self.lane
 
     def close(self) -> None:
-        import os
-
         for pair in self.wakes:
             for fd in pair:
                 os.close(fd)
@@ -146,6 +152,8 @@ class Bench:
                         self.commit_once()
                     elif self.lane.ended is not None:
                         self.lane.ledger.resolve_ended()
+                if self.slice._woken is not None and not self.slice._woken.done():
+                    self.slice._woken.set_result(None)  # as a byte on the slice's pipe does
                 if enough() and not self.lane.stopping:
                     self.lane.stop()
                 await asyncio.sleep(0)
