@@ -167,7 +167,9 @@ def inside(history: History) -> Iterator[str]:
     if ghosts:
         yield f"{len(ghosts)} state(s) of keys without events: {ghosts[:_SHOWN]}"
     emitted = Counter((entry.key, entry.of) for _, entry in _entries(history, "echoes"))
-    due: Counter[tuple[str, Id | None]] = Counter((key, entry.id) for key, entries in passed.items() for _, entry in entries)
+    due: Counter[tuple[str, Id | None]] = Counter(
+        (k, entry.id) for k, entries in passed.items() for _, entry in entries
+    )
     for what, difference in (("emitted too often", emitted - due), ("not emitted", due - emitted)):
         if difference:
             yield f"{difference.total()} record(s) {what}: {list(difference)[:_SHOWN]}"
