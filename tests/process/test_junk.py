@@ -51,19 +51,20 @@ streams:
   dead: {{partitions: 1}}
 processors:
   billing: {{stream: orders, handler: "handlers:{handler}", processes: 1, retry: {{attempts: 2, backoff: 1ms}}, {more}}}
-lease: {{ttl: 4s}}
+lease: {{ttl: 12s}}
 """
 HANDLERS = """\
 async def coroutine(event, ctx):
-    ctx.state["handled"] = event.value["id"]
-    ctx.log.info("handled %r", event.key)
+    state = ctx.state
+    state["handled"] = event.value["id"]
+    ctx.log.info("DONE %r", event.key)
 
 def function(event):
-    print("handled", ascii(event.key))
+    print("DONE", ascii(event.key))
 
 async def batch(events):
     for event in events:
-        print("handled", ascii(event.key))
+        print("DONE", ascii(event.key))
 """
 
 
@@ -106,7 +107,7 @@ def test_ignored_and_dead_lettered(place: Place, start_up: Callable[..., Up], ha
     dead = place.entries("dead:0}:events")
     assert [entry[b"data"] for entry in dead] == [fields.get(b"data", b"") for fields, _ in JUNK.values()]
     assert dead[10][b"key"] == b"\xff\xfe", "the key's own bytes"
-    assert up.output.count("handled") == len(ODD)
+    assert up.output.count("DONE '") == len(ODD)
     assert "defect" not in up.output
     assert "exited" not in up.output, "the slice survives"
     if handler == "coroutine":
@@ -119,7 +120,7 @@ def test_quarantined_one_by_one(place: Place, start_up: Callable[..., Up]) -> No
     for partition, (fields, _) in enumerate(JUNK.values()):
         place.add(fields, partition)
     place.add(ODD[0], len(JUNK))
-    up = start_up(place.directory).wait_ready()
+    up = start_up(place.directory).wait_ready(90)
 
     def quarantined() -> bool:
         shown = status(place.directory)["processors"]["billing"]["partitions"]
