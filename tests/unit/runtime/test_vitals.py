@@ -132,7 +132,7 @@ def test_the_last_words_survive_a_death_text_that_is_cut(desk: Bench) -> None:
 @pytest.mark.parametrize("done", [0, 1, 50, 99, 100, 250])
 def test_the_progress_bar_is_as_long_as_it_is(done: int) -> None:
     bar = progress.bar(done, 100)
-    assert bar.count("━") + bar.count("╌") == vitals.BAR_CELLS
+    assert bar.count("━") + bar.count("╌") == progress.BAR_CELLS
     assert f"{done:,} of 100 events" in bar
     assert progress.bar(0, 0).endswith("0 of 0 events (100%)")
 
