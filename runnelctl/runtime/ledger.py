@@ -44,7 +44,7 @@ class Ledger:
         self._waiting: asyncio.Future[None] | None = None
         self._block = ""
         self._block_state = cells.STATE_RELEASED
-        self._closing = False
+        self._closing = self._announcing = False
         self.restart(session)
 
     def restart(self, session: Session) -> None:
@@ -92,12 +92,17 @@ class Ledger:
 
     async def progress(self) -> None:
         """Wait until a commit's outcome is known; at once if there is nothing to commit."""
-        if not self.unsettled and not self._closing and not self._block:
+        if not (self.unsettled or self._closing or self._block or self._announcing):
             return
         if self._waiting is None:
             self._waiting = asyncio.get_running_loop().create_future()
         self.lane.slice.committer.wake(self.lane)
         await self._waiting
+
+    async def announce(self) -> None:
+        """Commit nothing: it tells whoever may have to take over that the suspect was tried (lease_acquire.lua)."""
+        self._announcing = True
+        await self.progress()
 
     def block(self, record: str, state: int) -> None:
         """Quarantine or halt the partition with the next commit, and let it go."""
@@ -120,8 +125,9 @@ class Ledger:
         if self.in_flight is not None:
             return self.in_flight
         target = self.committed if self._void else self.done
-        if target == self.committed and not (self._closing or self._block):
+        if target == self.committed and not (self._closing or self._block or self._announcing):
             return None
+        self._announcing = False
         effects, done, new = self._cut(target)
         last = done == target and (self._closing or bool(self._block))
         names: list[Argument] = [*self._names]

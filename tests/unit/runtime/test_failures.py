@@ -320,6 +320,19 @@ def test_an_event_that_was_only_near_is_tried_before_it_is_convicted(bench: Make
     assert (made.cell(cells.U_FAILED), made.lane.ended) == (0, cells.STATE_RELEASED)
 
 
+def test_a_suspect_is_announced_before_it_is_tried(bench: MakeBench) -> None:
+    """By a commit of nothing: only a host that is lost after it speaks against the event."""
+    tried: list[tuple[str, int]] = []
+
+    async def handler(event: Event) -> None:
+        tried.append((event.id, len(made.store.commits)))
+
+    made = bench(handler, at=session(suspect=1, tries=1))
+    made.drive(*(entry(n) for n in range(1, 4)))
+    assert tried[0] == ("1-0", 1)
+    assert (made.store.commits[0].n, made.store.commits[0].release) == (0, False)
+
+
 def test_a_loss_found_at_the_start_blocks_before_anything_runs(bench: MakeBench) -> None:
     handler = Handler()
     made = bench(handler.each, at=session(lost=1234, cursor=b"7-0", count=7))
