@@ -47,7 +47,9 @@ def _lines(each: Blockage, verbose: bool) -> list[str]:
     record = each.record
     state = "halted" if each.halted else "quarantined"
     where = f" at event {each.event_id}, key {_text(record, 'key')!r}" if each.event_id else ""
-    waiting = "nothing waits" if not each.behind else f"{each.behind:,} event{'s' * (each.behind != 1)} wait"
+    waiting = (
+        "nothing waits" if not each.behind else f"{each.behind:,} event{' waits' if each.behind == 1 else 's wait'}"
+    )
     behind = " behind it" if each.event_id else ""
     lines = [f"{each.name} is {state}{where}; {waiting}{behind}"]
     lines.append(f"  {_text(record, 'type') or 'Error'}: {_first_line(_text(record, 'message'))}")

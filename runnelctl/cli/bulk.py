@@ -93,7 +93,8 @@ class Bulk:
                 bar.update("checking", *position())
         refused.close()
         if refused.count:
-            raise errors.RecordError(f"nothing was sent: {refused.count:,} of {refused.count + count:,} are refused")
+            verb = "is" if refused.count == 1 else "are"
+            raise errors.RecordError(f"nothing was sent: {refused.count:,} of {refused.count + count:,} {verb} refused")
         if size <= _KEPT_BYTES:
             return kept
         kept.clear()
@@ -117,5 +118,5 @@ class Bulk:
                     bar.update("sending", *((sent.count, total) if total is not None else position()))
             except errors.RunnelctlError as error:
                 stored = sent.count + sum(entry_id is not None for entry_id in error.ids)
-                error.args = (f"{error}; {stored:,} records were stored before that",)
+                error.args = (f"{error}; {f'{stored:,} records were' if stored else 'nothing was'} stored before that",)
                 raise

@@ -5,6 +5,7 @@ The only place where an error becomes an exit code and one sentence on stderr.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -28,8 +29,24 @@ COMMANDS = {
 }
 
 
+class Unread(Exception):
+    """Nobody reads our stdout any more. Not an OSError, since click would end with code 1 on a broken pipe."""
+
+
 class LazyGroup(click.Group):
     """`--help` must not pay for importing Redis, jsonschema or rich: a command's module is imported when it runs."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)  # prints --help
+        except BrokenPipeError:
+            raise Unread from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise Unread from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -78,6 +95,7 @@ def cli() -> None:
 def main(argv: list[str] | None = None) -> Any:
     """Run the command line and exit: 0 done or drained, 1 error, 2 usage or topology, 3 a handler cannot start,
     4 halted by policy, 69 Redis unreachable, 130 forced."""
+    _complete_streams()
     try:
         code = cli.main(args=argv, prog_name="runnelctl", standalone_mode=False)
     except click.exceptions.Abort:
@@ -90,8 +108,33 @@ def main(argv: list[str] | None = None) -> Any:
     except errors.RunnelctlError as error:
         click.echo(f"runnelctl: {error}" if not isinstance(error, errors.TopologyError) else str(error), err=True)
         code = error.exit_code
-    except BrokenPipeError:
-        # `runnelctl status | head` is not an error. Point stdout at nothing so that the flush at exit stays quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Unread:
+        # `runnelctl status | head` is not an error.
+        _silence_stdout()
         code = errors.EXIT_OK
+    except OSError as error:
+        # A full disk, a directory that may not be written: the system's own word, and about what.
+        _silence_stdout()
+        place = "cannot write" if error.filename is None and error.errno == errno.ENOSPC else error.filename
+        click.echo(f"runnelctl: {f'{place}: ' if place else ''}{error.strerror or error}", err=True)
+        code = errors.EXIT_ERROR
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _silence_stdout() -> None:
+    """Point stdout at nothing, so that the flush at exit has nothing to complain about."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complete_streams() -> None:
+    """Started with stdout or stderr closed (`>&-`): the next file or connection would take their number, and what is
+    printed would go into it."""
+    for fd, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != fd:
+                os.dup2(null, fd)
+                os.close(null)
+            setattr(sys, name, open(fd, "r" if fd == 0 else "w", closefd=False))  # noqa: SIM115 - for good

@@ -120,7 +120,7 @@ class _Show:
         console.print(table.render(snapshot, view))
 
     def _console(self) -> Console:
-        from rich.console import Console
+        from runnelctl.cli.console import Console
 
         # Without a terminal nobody's width is known: let the lines be as long as they are, for grep and for a file.
         return Console(highlight=False) if self._terminal else Console(highlight=False, width=1000)

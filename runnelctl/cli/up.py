@@ -57,7 +57,8 @@ def _chosen(described: Topology, only: str | None) -> list[str]:
     unknown = [name for name in names if name not in described.processors]
     if unknown or not names:
         known = ", ".join(described.processors)
-        raise errors.UsageError(f"--only: no processor {', '.join(map(repr, unknown)) or only!r}; there are {known}")
+        listed = ", ".join(map(repr, unknown)) or repr(only)
+        raise errors.UsageError(f"--only: no processor {listed}; there are {known}")
     return names
 
 

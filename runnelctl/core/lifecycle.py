@@ -74,7 +74,7 @@ class Health(enum.Enum):
     TIMED_OUT = "timed out"  # a handler ran longer than its timeout
     STOPPED = "stopped"  # SIGSTOP, a freezer: its lease must not rest with it
     STUCK = "stuck"  # silent with nothing in flight
-    NEVER_READY = "never ready"
+    NEVER_READY = f"was not ready after {READY_LIMIT_S:g} s"
 
 
 def health(

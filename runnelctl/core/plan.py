@@ -47,8 +47,8 @@ class Plan:
     units: tuple[Unit, ...]
     partial: bool = False
 
-    def processor(self, unit: Unit) -> Processor:
-        return self.topology.processors[unit.processor]
+    def processor(self, of: Unit | Slot) -> Processor:
+        return self.topology.processors[of.processor]
 
     def stream(self, unit: Unit) -> Stream:
         return self.topology.streams[unit.stream]

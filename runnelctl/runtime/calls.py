@@ -128,12 +128,23 @@ async def batch(lane: Lane, run: list[Event], index: int) -> Outcome:
 async def batch_in_thread(lane: Lane, run: list[Event], index: int) -> Outcome:
     """A plain function that takes a list, in the partition's own thread."""
     _begin_batch(lane, run, index)
-    arguments = (run[index:], lane.context) if lane.slice.form.takes_ctx else (run[index:],)
-    try:
-        await asyncio.get_running_loop().run_in_executor(_thread(lane), lane.slice.handler, *arguments)
-        return _end_batch(lane, run, index)
-    except BaseException as error:
+    arguments: tuple[object, ...] = (run[index:], lane.context) if lane.slice.form.takes_ctx else (run[index:],)
+    error = await asyncio.get_running_loop().run_in_executor(_thread(lane), _batch_sync, lane.slice.handler, arguments)
+    if error is not None:
         return index, error
+    try:
+        return _end_batch(lane, run, index)
+    except BaseException as refused:  # a state that can't be stored
+        return index, refused
+
+
+def _batch_sync(handler: Callable[..., object], arguments: tuple[object, ...]) -> BaseException | None:
+    """The exception as a value: a future can't carry every kind (StopIteration would leave it open for ever)."""
+    try:
+        handler(*arguments)
+    except BaseException as error:
+        return error
+    return None
 
 
 def _begin_batch(lane: Lane, run: list[Event], index: int) -> None:

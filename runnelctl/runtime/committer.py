@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 RECONNECT_FIRST_S = 0.05
 RECONNECT_LONGEST_S = 1.0
+REFUSED = "commits"  # who has trouble when the connection stands and the server won't commit
 
 
 class Link:
-    """One connection that comes back: full-jitter backoff, a word in the log when it goes and when it is back."""
+    """One connection that comes back, with full-jitter backoff."""
 
     def __init__(self, slice_: Slice, name: str, timeout_ms: int) -> None:
         self._slice, self._name, self._timeout_ms = slice_, name, timeout_ms
@@ -43,14 +44,16 @@ class Link:
                     self._wire = await Wire.open(self._slice.endpoint, name=self._name, timeout_ms=self._timeout_ms)
                 except (ConnectionLost, ReplyError) as error:
                     attempt += 1
-                    if attempt == 1:
-                        self._slice.log.warning("%s; trying again until it is back", error)
+                    self._slice.outage.began(self._name, error)
                     pause = min(RECONNECT_LONGEST_S, RECONNECT_FIRST_S * 2.0 ** min(attempt, 10))
                     await asyncio.sleep(pause * (0.2 + 0.8 * random.random()))
                 else:
-                    if attempt:
-                        self._slice.log.warning("connected to Redis again")
+                    self._slice.outage.over(self._name)
             return wire
+
+    def lost(self, error: Exception) -> None:
+        """It broke under a request: say so, unless it is known."""
+        self._slice.outage.began(self._name, error)
 
     def drop(self) -> None:
         """Close it, since its server is not (or no longer) the one to talk to."""
@@ -111,12 +114,19 @@ class Committer:
                 self._dirty[lane] = None
         if trouble is not None:
             await self._recover(wire, trouble)
+        elif sent:
+            self.slice.outage.over(REFUSED)
 
     async def _recover(self, wire: Wire, trouble: Exception) -> None:
         """The server is gone, or is not the one to commit to (READONLY, LOADING, ...): a new connection, a new read
         session for every lane."""
-        self.slice.log.warning("commit not confirmed, asking again: %s", trouble)
+        if isinstance(trouble, ReplyError):
+            self.slice.outage.began(REFUSED, f"a commit was refused ({trouble})")
+        else:
+            self.link.lost(trouble)
         wire.close()
+        # Where a commit does not get through, a read that only waits would find out much later.
+        self.slice.reader.link.drop()
         for lane in list(self.slice.lanes.values()):
             lane.resync()
         if isinstance(trouble, ReplyError):

@@ -93,7 +93,7 @@ def describe(lane: Lane, event: Event, error: BaseException) -> Record:
     module = type(error).__module__
     kind = "rejected" if isinstance(error, Reject) else "raised"
     full = name if module in ("builtins", "runnelctl.event", "runnelctl.errors") else f"{module}.{name}"
-    return _record(lane, event, full, str(error), text, event.attempt, kind)
+    return _record(lane, event, full, told(error), text, event.attempt, kind)
 
 
 def _kind(error: BaseException) -> Failure:
@@ -204,7 +204,15 @@ def safe_key(event: Event) -> str:
 
 def short(error: BaseException) -> str:
     """One line for a log: the exception's type and the start of its message."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {' '.join(told(error).split())[:200]}"
+
+
+def told(error: BaseException) -> str:
+    """`str(error)`, which is the user's code too, and may itself fail."""
+    try:
+        return str(error)
+    except Exception as worse:
+        return f"(its text cannot be had: {type(worse).__name__})"
 
 
 def _json(record: Record) -> str:

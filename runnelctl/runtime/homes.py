@@ -19,6 +19,8 @@ from pathlib import Path
 
 import psutil
 
+from runnelctl.errors import RunnelctlError
+
 FOLDER = ".runnelctl"
 LOG = "up.log"
 
@@ -82,9 +84,22 @@ def found(base: Path, name: str | None = None) -> list[Home]:
 
 
 def create(base: Path, name: str, topology_file: str, *, pid: int, detached: bool) -> tuple[Home, int]:
-    """A home for a new host, and the descriptor that holds its lock; forked children inherit it."""
+    """A home for a new host, and the descriptor that holds its lock; forked children inherit it. Raises RunnelctlError
+    if it can't be written."""
     member = f"{socket.gethostname()}:{pid}:{secrets.token_hex(3)}"
     directory = base / FOLDER / name / "hosts" / member
+    try:
+        return _created(directory, base, name, member, topology_file, pid=pid, detached=detached)
+    except OSError as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise RunnelctlError(
+            f"cannot write {directory}: {error.strerror or error}; make room, or set RUNNELCTL_DIR to another directory"
+        ) from error
+
+
+def _created(
+    directory: Path, base: Path, name: str, member: str, topology_file: str, *, pid: int, detached: bool
+) -> tuple[Home, int]:
     directory.mkdir(mode=0o700, parents=True)
     fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(fd, fcntl.LOCK_EX)

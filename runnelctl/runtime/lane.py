@@ -159,11 +159,16 @@ class Lane:
         if ledger.done > ledger.committed:
             await ledger.progress()
             return 0
-        if not self._convicted() and not self.slice.may_try_suspect(self):
+        if self._convicted():
+            return 1
+        if not self.slice.may_try_suspect(self):
             self.idle()
             await self.wait(None)
-            return 0
-        return 1
+        elif not ledger.seq:
+            await ledger.announce()
+        else:
+            return 1
+        return 0
 
     def _take(self, size: int) -> list[Event]:
         source, session = self.source, self.session
@@ -234,6 +239,7 @@ class Lane:
                 await ledger.progress()
             else:
                 break
+        self.idle()  # another lane's handler may block the loop now, and that would be put down to our last event
         await asyncio.sleep(0)
         self.check_at = min(monotonic() + TURN_S, deadline)
         return True

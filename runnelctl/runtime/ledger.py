@@ -44,7 +44,7 @@ class Ledger:
         self._waiting: asyncio.Future[None] | None = None
         self._block = ""
         self._block_state = cells.STATE_RELEASED
-        self._closing = False
+        self._closing = self._announcing = False
         self.restart(session)
 
     def restart(self, session: Session) -> None:
@@ -57,6 +57,7 @@ class Ledger:
         self.effects.clear()
         self.dirty_since = math.inf
         self._in_flight_done = session.count
+        self._void = False  # something done was dropped: nothing after it may be committed before a new session
         self._show_cursor()
 
     # --- while handlers run
@@ -87,16 +88,21 @@ class Ledger:
 
     @property
     def unsettled(self) -> bool:
-        return self.done > self.committed or self.in_flight is not None
+        return self.in_flight is not None or (self.done > self.committed and not self._void)
 
     async def progress(self) -> None:
         """Wait until a commit's outcome is known; at once if there is nothing to commit."""
-        if not self.unsettled and not self._closing and not self._block:
+        if not (self.unsettled or self._closing or self._block or self._announcing):
             return
         if self._waiting is None:
             self._waiting = asyncio.get_running_loop().create_future()
         self.lane.slice.committer.wake(self.lane)
         await self._waiting
+
+    async def announce(self) -> None:
+        """Commit nothing: it tells whoever may have to take over that the suspect was tried (lease_acquire.lua)."""
+        self._announcing = True
+        await self.progress()
 
     def block(self, record: str, state: int) -> None:
         """Quarantine or halt the partition with the next commit, and let it go."""
@@ -118,11 +124,12 @@ class Ledger:
         """The commit to send now: the one whose outcome is unknown, else all that finished since; None if nothing."""
         if self.in_flight is not None:
             return self.in_flight
-        done = self.done
-        if done == self.committed and not (self._closing or self._block):
+        target = self.committed if self._void else self.done
+        if target == self.committed and not (self._closing or self._block or self._announcing):
             return None
-        effects, done, new = self._cut(done)
-        last = done == self.done and (self._closing or bool(self._block))
+        self._announcing = False
+        effects, done, new = self._cut(target)
+        last = done == target and (self._closing or bool(self._block))
         names: list[Argument] = [*self._names]
         commit = Commit(
             self.epoch, self.nonce, self.seq + 1, self.cursor, new, done - self.committed,
@@ -192,8 +199,11 @@ class Ledger:
             self.lane.states.prune()
 
     def _drop(self) -> None:
-        """Forget what is not committed, and what was to block after it: it belongs to a history that is gone."""
-        self.in_flight = None
+        """Forget what is not committed, and what was to block after it: it belongs to a history that is gone.
+
+        A handler may still be at work. What it does now comes after events whose effects are gone, so it is void.
+        """
+        self.in_flight, self._void = None, True
         self._block, self._block_state = "", cells.STATE_RELEASED
         self.effects.clear()
         self.done, self.done_id, self.dirty_since = self.committed, self.cursor, math.inf

@@ -56,15 +56,21 @@ class Sink:
         if self._size > PENDING_LIMIT:
             self._dropped += 1
             return
-        if self._dropped:
-            note = f"runnelctl │ {self._dropped:,} lines of output dropped: nobody read them in time\n".encode()
-            self._dropped = 0
-            self._pending.append(note)
-            self._size += len(note)
+        self._tell_dropped()
         self._pending.append(data)
         self._size += len(data)
         if not self._watched:
             self._watch()
+
+    def _tell_dropped(self) -> bool:
+        """Where lines were dropped, say how many; False if none were."""
+        if not self._dropped or self._dead:
+            return False
+        note = f"runnelctl │ {self._dropped:,} lines of output dropped: nobody read them in time\n".encode()
+        self._dropped = 0
+        self._pending.append(note)
+        self._size += len(note)
+        return True
 
     def _watch(self) -> None:
         try:
@@ -75,7 +81,7 @@ class Sink:
 
     def flush(self, *, blocking: bool = False) -> None:
         """Write some; all of it if `blocking`. At most a pipe's atomic size at once, which a ready fd takes."""
-        while self._pending:
+        while self._pending or self._tell_dropped():
             chunk = self._pending.popleft()
             while len(chunk) < 4096 and self._pending and len(chunk) + len(self._pending[0]) <= 4096:
                 chunk += self._pending.popleft()
@@ -98,7 +104,7 @@ class Sink:
                 self._pending.appendleft(chunk)
             if not blocking:
                 break
-        if not self._pending and self._watched:
+        if not self._pending and (self._dead or not self._dropped) and self._watched:
             self._selector.unregister(self.fd)
             self._watched = False
         self._written()

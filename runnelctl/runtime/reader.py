@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 BLOCK_MS = 5_000
 ANSWER_MS = 3_000  # beyond BLOCK, before the connection counts as dead
 REPLY_BYTES = 32 * 1024 * 1024
+REFUSED = "reads"  # who has trouble when the connection stands and the server won't let us read
 
 
 class Reader:
@@ -27,19 +28,24 @@ class Reader:
     def __init__(self, slice_: Slice) -> None:
         self.slice = slice_
         self.link = Link(slice_, f"runnelctl:{slice_.slot.name}:read", BLOCK_MS + ANSWER_MS)
-        self._reading: set[Lane] = set()
+        self._reading: dict[Lane, bytes] = {}  # the read under way: lanes, and after which id it asks for each
         self._wire: Wire | None = None  # set while a read blocks
         self._idle: asyncio.Future[None] | None = None
         self._interrupting: asyncio.Task[None] | None = None
 
     def room_made(self, lane: Lane) -> None:
         """The lane is hungry (again): see that it is part of the read under way."""
-        if lane in self._reading:
+        if self._covers(lane):
             return
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
         elif self._interrupting is None and self._wire is not None:
             self._interrupting = asyncio.get_running_loop().create_task(self._interrupt(self._wire))
+
+    def _covers(self, lane: Lane) -> bool:
+        """Whether the read under way brings what the lane needs. After a new read session it asks for the wrong place:
+        what is there would not be taken, and what is wanted is behind it."""
+        return self._reading.get(lane) == lane.intake.fetched
 
     async def main(self) -> None:
         """Read for ever."""
@@ -69,27 +75,28 @@ class Reader:
         count = max(1, min(count, int(REPLY_BYTES / len(lanes) / largest)))
         read = ("XREAD", "COUNT", count)
         before = wire.bytes_received
-        self._reading = set(lanes)
+        self._reading = dict(zip(lanes, asked, strict=True))
         try:
             reply = None
             if len(lanes) < len(self.slice.lanes):
                 reply = await wire.call(*read, "STREAMS", *streams, *asked)
             if reply is None:
-                if any(lane.hungry and lane not in self._reading for lane in self.slice.lanes.values()):
+                if any(lane.hungry and not self._covers(lane) for lane in self.slice.lanes.values()):
                     return
                 self._wire = wire
                 reply = await wire.call(*read, "BLOCK", BLOCK_MS, "STREAMS", *streams, *asked)
         except ConnectionLost as error:
-            self.slice.log.warning("%s; reading anew when it is back", error)
+            self.link.lost(error)
             return
         except ReplyError as error:
-            self.slice.log.warning("cannot read: %s", error)
+            self.slice.outage.began(REFUSED, f"reading was refused ({error})")
             wire.close()
             await asyncio.sleep(0.5)
             return
         finally:
             self._wire = None
-            self._reading = set()
+            self._reading = {}
+        self.slice.outage.over(REFUSED)
         if reply:
             by_name = dict(zip(streams, zip(lanes, asked, strict=True), strict=True))
             mean = (wire.bytes_received - before) / sum(len(entries) for _, entries in reply)

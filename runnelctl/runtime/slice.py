@@ -5,6 +5,7 @@ runs a lane for each, and releases them when asked.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import functools
 import logging
 import os
@@ -15,7 +16,7 @@ from typing import Any
 import psutil
 
 from runnelctl import errors
-from runnelctl.core import keys
+from runnelctl.core import keys, lifecycle
 from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
@@ -25,6 +26,7 @@ from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.lane import Lane
+from runnelctl.runtime.outage import Outage
 from runnelctl.runtime.reader import Reader
 from runnelctl.store import leases
 from runnelctl.store.wire import ConnectionLost, ReplyError
@@ -42,6 +44,7 @@ class Slice:
         self.incarnation = incarnation
         self.processor = plan.topology.processors[self.slot.processor]
         self.log = logging.getLogger("runnelctl")
+        self.outage = Outage(self.log)
         self.lanes: dict[int, Lane] = {}
         self.codecs: dict[str, Codec] = {name: codec_for(stream) for name, stream in self.topology.streams.items()}
         self.codec = self.codecs[self.processor.stream]
@@ -63,10 +66,13 @@ class Slice:
 
     async def main(self) -> None:
         """Import the handler, say ready, run lanes until told to leave and all are released."""
+        # An import that hangs is killed for it: show where it hangs shortly before.
+        faulthandler.dump_traceback_later(lifecycle.READY_LIMIT_S * 0.9)
         work = workload.load(self.topology, self.processor, self.decode)
         self.handler, self.form = work.handler, work.form
         self.call = calls.form_of(self.processor, work.form)
         await work.open(self._open_context())
+        faulthandler.cancel_dump_traceback_later()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._host.wakes[self.slot.index][0], self._look)
         self._beat()
@@ -192,9 +198,11 @@ class Slice:
         while True:
             wire = await self.committer.link.get()
             try:
-                return await leases.session(wire, self.topology.name, unit)
+                session = await leases.session(wire, self.topology.name, unit)
+                self.outage.over("sessions")
+                return session
             except (ConnectionLost, ReplyError) as error:
-                self.log.warning("%s; asking again", error)
+                self.outage.began("sessions", error)
                 self.committer.link.drop()
                 await asyncio.sleep(0.2)
 
@@ -275,6 +283,7 @@ def run(host: Host, slot: int, incarnation: int) -> int:
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s",
                         datefmt="%H:%M:%S")  # fmt: skip
+    faulthandler.enable()  # a SIGSEGV says where the handler was
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(Slice(host, slot, incarnation).main())

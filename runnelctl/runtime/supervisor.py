@@ -22,6 +22,7 @@ from runnelctl.runtime.homes import LOG
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.output import Output, Sink, Source
 from runnelctl.runtime.post import EXITS, REASONS, Post
+from runnelctl.runtime.progress import Progress
 
 KEEPER_GRACE_S = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
@@ -50,7 +51,7 @@ class Supervisor:
         self._announced = False
         self._check_s = vitals.check_interval_s(host.plan)
         self._check_due = 0.0
-        self._footer_due = 0.0
+        self._progress = Progress(host, self.output, monotonic())
 
     # --- the loop ---------------------------------------------------------------------------------------------
 
@@ -86,10 +87,9 @@ class Supervisor:
         now = monotonic()
         due = [
             self._check_due,
+            self._progress.due,
             *(post.due for post in (self._keeper, *self._posts) if post.child is None and post.due is not None),
         ]
-        if self.host.drain and self.output.terminal:
-            due.append(self._footer_due)
         for key, _ in self._selector.select(max(0.0, min(due) - now)):
             if isinstance(key.data, Source):
                 self.output.read(key.data)
@@ -125,8 +125,7 @@ class Supervisor:
             base = self.board.slot(post.slot.index)
             self.board.d[base + cells.S_BEAT] = post.began
             self.board.q[base + cells.S_INCARNATION] = post.incarnation
-        incarnation = post.incarnation
-        post.child = child.fork(post.process_name, lambda: post.body(incarnation), self._keep)
+        post.child = child.fork(post.process_name, lambda: post.body(post.incarnation), self._keep)
         post.due = None
         post.tail = self.output.attach(post.label, post.color, post.child.stdout, post.child.stderr)
         if post.child.pidfd is not None:
@@ -138,6 +137,7 @@ class Supervisor:
         """Drain: handlers finish, cursors are committed, leases released."""
         if self._stopping_since is not None:
             return
+        self._progress.finish(monotonic())
         self.output.say(why)
         self._stopping_since = monotonic()
         self._code = code
@@ -223,7 +223,9 @@ class Supervisor:
         if recycled and self._stopping_since is None:
             post.due = now
         elif after.fate is Fate.UNSTARTABLE:
-            self.stop(f"{text.splitlines()[0]} before it was ready; it is not restarted", errors.EXIT_HANDLER)
+            handler = self.host.plan.processor(slot).handler
+            why = f"{text.splitlines()[0]} before its handler {handler} was ready; it is not restarted"
+            self.stop(why, errors.EXIT_HANDLER)
         elif after.fate is Fate.RESTART and self._stopping_since is None:
             self.board.q[base + cells.S_RESTARTS] += 1
             pause = f"in {after.pause_s:.1f} s" if after.pause_s else "at once"
@@ -275,9 +277,6 @@ class Supervisor:
     def _conclude(self) -> None:
         """Follow what the keeper found; say when all is up; draw the progress of a drain."""
         q = self.board.q
-        outcome = q[cells.H_OUTCOME]
-        if outcome != cells.OUTCOME_NONE and self._stopping_since is None:
-            self.stop(REASONS[outcome], EXITS[outcome])
         if (
             not self._announced
             and self._stopping_since is None
@@ -290,10 +289,11 @@ class Supervisor:
             self.output.say(
                 f"up: {len(self._posts)} slice(s), {q[cells.H_OWNED]} of {len(self.host.plan.units)} partition(s) here"
             )
+        outcome = q[cells.H_OUTCOME]
+        if outcome != cells.OUTCOME_NONE and self._stopping_since is None:
+            self.stop(REASONS[outcome], EXITS[outcome])
         if q[cells.H_REPLAYED] != q[cells.H_REPLAYS] and self._stopping_since is None:
             for post in self._posts:
                 post.revive(self.board, monotonic())
             q[cells.H_REPLAYED] = q[cells.H_REPLAYS]
-        if self.host.drain:
-            self._footer_due = monotonic() + 0.2
-            self.output.footer(vitals.progress_bar(q[cells.H_DRAIN_DONE], q[cells.H_DRAIN_TOTAL]))
+        self._progress.show(monotonic())

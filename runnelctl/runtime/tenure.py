@@ -20,7 +20,7 @@ from runnelctl.core.plan import Slot, Unit
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import halts, signals
 from runnelctl.runtime.host import Host
-from runnelctl.store import leases
+from runnelctl.store import leases, members
 from runnelctl.store.leases import Blocked, Busy, Granted, Holding
 from runnelctl.store.wire import Wire
 
@@ -134,7 +134,7 @@ class Tenure:
         if processor not in self.halted:
             self.halted.add(processor)
             self.log.error("processor %s halts on every host until `runnelctl replay %s`", processor, processor)
-            await wire.call("HSET", keys.halted(self.topology.name), processor, record)
+            await members.halt(wire, self.topology.name, processor, record)
 
     def _clear(self, unit: Unit) -> None:
         self._set(unit, cells.U_WANTED, 0)

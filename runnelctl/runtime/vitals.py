@@ -16,7 +16,6 @@ from runnelctl.runtime import child
 from runnelctl.runtime.host import Host
 
 SHORTEST_CHECK_S = 0.02
-BAR_CELLS = 30
 
 
 def check_interval_s(plan: Plan) -> float:
@@ -80,9 +79,14 @@ def death_text(slot: Slot, pid: int, status: int, cause: int, tail: Iterable[str
         what = f"was killed since its handler ran longer than its timeout of {timeout_s:g} s"
     elif cause == cells.CAUSE_STOPPED:
         what = "was killed since it did not run any more"
-    lines = list(tail)
-    last = "\nlast output:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
-    return f"slice {slot.name} (pid {pid}) {what}{last}"
+    text = f"slice {slot.name} (pid {pid}) {what}"
+    last = "\n".join(f"  {line}" for line in tail).encode("utf-8", "replace")
+    if not last:
+        return text
+    text += "\nlast output:\n"
+    # Of what does not fit on the board, the end matters: an exception's message is below its traceback.
+    room = cells.TEXT_BYTES - 8 - len(text.encode())
+    return text + last[-room:].decode("utf-8", "ignore")
 
 
 def all_ready(host: Host) -> bool:
@@ -99,10 +103,3 @@ def write_ready(host: Host) -> None:
         (Path(host.directory) / "ready").touch()
     except OSError:
         pass  # the directory may be gone; nobody waits then
-
-
-def progress_bar(done: int, total: int) -> str:
-    """One line, redrawn in place."""
-    share = done / total if total else 1.0
-    full = int(share * BAR_CELLS)
-    return f"{'━' * full}{'╌' * (BAR_CELLS - full)} {done:,} of {total:,} events ({share:.0%})"

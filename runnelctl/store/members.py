@@ -37,6 +37,11 @@ async def expel(wire: Wire, topology: str, member: str, entry: bytes) -> bool:
     return bool(await wire.run(script("member_expel"), names, (member, entry)))
 
 
+async def halt(wire: Wire, topology: str, processor: str, record: str) -> None:
+    """Write down that a processor halted; the first record stays."""
+    await wire.run(script("halt_set"), (keys.halted(topology),), (processor, record))
+
+
 async def tell(wire: Wire, topology: str, what: str, **about: str) -> None:
     """Wake every keeper of the topology."""
     fields = [part for pair in about.items() for part in pair]

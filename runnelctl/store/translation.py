@@ -106,6 +106,8 @@ def _reply(error: BaseException) -> tuple[type[RunnelctlError], str] | None:
     if "max number of clients reached" in text:
         return RedisUnreachable, "has no room for another client (maxclients)"
     word = text.partition(" ")[0].lstrip("-")
+    if "compiling script" in text:
+        return RedisUnfit, "cannot run our scripts: it is older than Redis 7.0, the oldest that will do"
     if word == "MISCONF":
         return RedisUnfit, f"takes no writes because it cannot save; its disk may be full. It says: {text}"
     return _REPLIES.get(word)

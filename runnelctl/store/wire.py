@@ -72,7 +72,8 @@ class Wire(asyncio.Protocol):
                         server_hostname=endpoint.host if context else None,
                     )  # fmt: skip
         except (OSError, TimeoutError) as error:
-            raise ConnectionLost(f"cannot connect to {endpoint.shown}: {error or 'timed out'}") from error
+            reason = getattr(error, "strerror", None) or str(error) or "timed out"
+            raise ConnectionLost(f"cannot connect to {endpoint.shown}: {reason}") from error
         try:
             if endpoint.password is not None:
                 user = (endpoint.username,) if endpoint.username else ()
@@ -118,6 +119,11 @@ class Wire(asyncio.Protocol):
         if self.lost is not None or self._transport is None:
             future.set_exception(self.lost or ConnectionLost("not connected"))
             return future
+        try:
+            packed = hiredis.pack_command(arguments)  # type: ignore[arg-type]
+        except UnicodeEncodeError:  # a foreign sender's key need not be UTF-8
+            plain = tuple(encoded(each) if isinstance(each, str) else each for each in arguments)
+            packed = hiredis.pack_command(plain)  # type: ignore[arg-type]
         if not self._waiting:
             self._heard_at = self._loop.time()
             if self._timer is None:
@@ -125,11 +131,7 @@ class Wire(asyncio.Protocol):
         self._waiting.append(future)
         if not self._outgoing:
             self._loop.call_soon(self._flush)
-        try:
-            self._outgoing.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]
-        except UnicodeEncodeError:  # a foreign sender's key need not be UTF-8
-            plain = tuple(encoded(each) if isinstance(each, str) else each for each in arguments)
-            self._outgoing.append(hiredis.pack_command(plain))  # type: ignore[arg-type]
+        self._outgoing.append(packed)
         return future
 
     async def call(self, *arguments: Argument) -> Any:

@@ -13,6 +13,8 @@
 local own, events = KEYS[1], KEYS[2]
 local MAX_WORDS = 4000 -- of one entry; they are passed on Lua's stack, which has room for 8,000
 local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'seq', 'suspect')
+-- A release took the nonce away; whoever has its epoch and asks for the same commit again only missed the reply.
+if h[1] == ARGV[1] and h[2] == '' and h[6] == ARGV[3] then return {'ALREADY'} end
 if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return {'FENCED', h[1] or '', h[3] or ''} end
 local seq = tonumber(ARGV[3])
 if seq == tonumber(h[6]) then return {'ALREADY'} end

@@ -7,7 +7,8 @@
 -- Atomic: two takers, or a taker and a late commit, must not both win. The same nonce gets the same grant again, so a
 -- lost reply may be retried. allow-oom: a full Redis must be able to drain.
 local own, events = KEYS[1], KEYS[2]
-local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'block', 'tries', 'suspect', 'from')
+local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'block', 'tries', 'suspect', 'from',
+  'seq')
 local epoch, nonce, owner, cursor, count = h[1] or '0', h[2] or '', h[3], h[4], h[5]
 local tries, suspect, from = tonumber(h[7] or '0'), tonumber(h[8] or '0'), h[9]
 local length, added, last = 0, 0, '0-0'
@@ -33,11 +34,15 @@ if nonce ~= ARGV[1] or nonce == '' then
     and #redis.call('XRANGE', events, '(' .. cursor, '+', 'COUNT', 1) > 0 then
     -- The holder never let go and committed nothing: the event after the cursor is under suspicion. One that is yet to
     -- come is not: hosts that are lost while a partition is idle must not convict it.
-    -- A second time after it was tried alone, there is no doubt left.
-    local again = suspect == tonumber(count) + 1
-    if again then tries = tries + 1 else tries = 1 end
-    redis.call('HSET', own, 'sure', again and '1' or '0')
-    suspect = tonumber(count) + 1
+    -- A suspect is announced by a commit of nothing before it is tried, alone: whoever was lost after that leaves no
+    -- doubt, and whoever was lost before it could try says nothing against the event.
+    if suspect ~= tonumber(count) + 1 then
+      tries, suspect = 1, tonumber(count) + 1
+      redis.call('HSET', own, 'sure', '0')
+    elseif h[10] ~= '0' then
+      tries = tries + 1
+      redis.call('HSET', own, 'sure', '1')
+    end
   end
   redis.call('HSET', own, 'epoch', epoch, 'nonce', ARGV[1], 'owner', ARGV[2], 'cursor', cursor, 'count', count,
     'seq', '0', 'from', cursor, 'tries', tries, 'suspect', string.format('%.0f', suspect))

@@ -79,6 +79,16 @@ def test_a_repeated_commit_is_told_so(leased: Leased) -> None:
     assert refused(part, epoch, 7, 1, "0-0", ids[3], 4) == ["ALREADY"]
 
 
+def test_a_repeated_commit_that_released_is_told_so(leased: Leased) -> None:
+    """Its reply was lost: that nothing of it was lost must not be called a takeover."""
+    part, ids, epoch = leased
+    part.commit(epoch, 7, 1, "0-0", ids[3], 4, release=True)
+    assert refused(part, epoch, 7, 1, "0-0", ids[3], 4) == ["ALREADY"]
+    assert refused(part, epoch, 7, 2, ids[3], ids[4], 1) == ["FENCED", epoch, ""]
+    part.acquire(8, "b/0")
+    assert refused(part, epoch, 7, 1, "0-0", ids[3], 4)[0] == "FENCED"
+
+
 def test_another_epoch_is_fenced(leased: Leased) -> None:
     part, ids, epoch = leased
     for wrong in (int(epoch) - 1, int(epoch) + 1, 0, ""):
@@ -316,6 +326,8 @@ def test_a_full_server_still_leases_commits_and_releases(
 
 def decided(own: dict[str, str], stream: dict[str, Any], args: dict[str, Any]) -> str:
     """commit.lua's decision in a few lines of Python, from its description and not from its text."""
+    if own.get("epoch") == str(args["epoch"]) and own.get("nonce") == "" and args["seq"] == int(own["seq"]):
+        return "ALREADY"  # released by this very commit
     if (own.get("epoch"), own.get("nonce")) != (str(args["epoch"]), str(args["nonce"])):
         return "FENCED"
     if args["seq"] == int(own["seq"]):

@@ -124,6 +124,28 @@ def test_error_replies_are_values_of_their_request_alone(redis_server: Server) -
     run(body())
 
 
+def test_a_request_that_cannot_be_written_does_not_shift_the_replies(valkey: Server) -> None:
+    async def body() -> None:
+        async with opened(valkey.endpoint) as wire:
+            before = wire.send("ECHO", "before")
+            with pytest.raises(TypeError):
+                wire.send("ECHO", object())  # type: ignore[arg-type]
+            assert await wire.call("ECHO", "after") == b"after"
+            assert await before == b"before"
+
+    run(body())
+
+
+def test_bytes_that_are_no_text_come_back_as_they_were(valkey: Server) -> None:
+    async def body() -> None:
+        async with opened(valkey.endpoint) as wire:
+            text = b"\xff\x00k".decode("utf-8", "surrogateescape")
+            assert await wire.call("ECHO", text) == b"\xff\x00k"
+            assert isinstance(await wire.call("ECHO", "\ud800"), bytes)
+
+    run(body())
+
+
 def test_replies_split_at_every_byte() -> None:
     replies = b"*3\r\n$5\r\nhello\r\n:42\r\n$-1\r\n" + b"-ERR no\r\n" + b"$4\r\n\r\n\r\n\r\n"
 

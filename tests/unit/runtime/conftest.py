@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.runtime.bench import Bench
+from tests.bench import Bench
 
 
 @pytest.fixture

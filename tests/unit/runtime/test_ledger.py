@@ -15,7 +15,8 @@ from runnelctl.runtime import board as cells
 from runnelctl.runtime import ledger as module
 from runnelctl.runtime.context import Effect
 from runnelctl.runtime.ledger import Ledger
-from tests.unit.runtime.bench import NONCE, Bench, entry, run, session
+from runnelctl.store.leases import Commit
+from tests.bench import NONCE, Bench, event, run, session
 
 MakeBench = Callable[..., Bench]
 
@@ -31,17 +32,17 @@ def desk(bench: MakeBench) -> Bench:
 
 
 def events(bench: Bench, first: int, last: int) -> list[Event]:
-    return [Event(*entry(number), bench.lane.source) for number in range(first, last + 1)]
+    return [event(bench.lane, number) for number in range(first, last + 1)]
 
 
 def done(bench: Bench, first: int, last: int, effects: dict[int, list[Effect]] | None = None) -> None:
     """Events first..last ran well, in one run."""
     ledger, run = bench.lane.ledger, events(bench, first, last)
     ledger.open_run(run)
-    for index, event in enumerate(run):
+    for index, passed in enumerate(run):
         ordinal = ledger.first + index
         if effects and ordinal in effects:
-            ledger.effects.append((ordinal, event._id, effects[ordinal]))
+            ledger.effects.append((ordinal, passed._id, effects[ordinal]))
         ledger.done = ordinal
         if ledger.dirty_since == math.inf:
             ledger.mark_dirty(1.0)
@@ -227,6 +228,24 @@ def test_another_history_drops_what_is_not_committed(desk: Bench, word: bytes) -
     assert ledger.next_commit() is None
 
 
+@pytest.mark.parametrize("word", [b"CURSOR", b"HISTORY"])
+def test_what_a_handler_finishes_after_its_past_was_dropped_is_not_committed(desk: Bench, word: bytes) -> None:
+    """Its own effects may be there, but those of the dropped events before it are gone."""
+    ledger = desk.lane.ledger
+    done(desk, 11, 13, {12: [emit("a")]})
+    ledger.next_commit()
+    ledger.outcome([word, b"9-0"])
+    ledger.effects.append((14, b"14-0", [emit("b")]))
+    ledger.done = 14
+    assert ledger.next_commit() is None
+    assert not ledger.unsettled
+    ledger.drop_and_block("{}", cells.STATE_HALTED)
+    ledger.done = 15
+    commit = ledger.next_commit()
+    assert commit is not None
+    assert (commit.expected, commit.new, commit.n, commit.effects) == (b"10-0", b"10-0", 0, [])
+
+
 def test_trimmed_blocks_the_partition_where_its_cursor_stands(desk: Bench) -> None:
     done(desk, 11, 13, {12: [emit("a")]})
     desk.lane.ledger.next_commit()
@@ -288,7 +307,7 @@ def test_a_block_waits_for_the_last_of_a_commit_in_parts(desk: Bench, monkeypatc
 def test_a_failover_while_the_lane_closes_releases_from_where_redis_is(desk: Bench, word: bytes) -> None:
     """The old cursor would be refused for ever; and a failure of the lost history must not block this one."""
     answers = [[word, b"5-0"], [b"OK"]]
-    sent = []
+    sent: list[Commit] = []
 
     async def read_session(unit: Any) -> Any:
         return session(cursor=b"5-0", count=5, seq=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from runnelctl import handling
 from runnelctl.core.model import Batch, CommitBounds, Policy, Processor, Retry, Stream, Topology
 from runnelctl.core.plan import plan
+from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import calls, signals
 from runnelctl.runtime.board import Board, Shape
@@ -19,24 +21,25 @@ from runnelctl.runtime.host import Host
 from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.slice import Slice
 from runnelctl.store import endpoint
+from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.leases import Commit, Session
 
 T = TypeVar("T")
 NONCE = 77
 
 
-def topology(**changed: Any) -> Topology:
+def topology(name: str = "shop", **changed: Any) -> Topology:
     """Stream `orders` of two partitions keyed by `k`, stream `out`, processor `billing` with the given settings."""
     settings: dict[str, Any] = {
         "retry": Retry(attempts=2, backoff_ms=0), "policy": Policy.QUARANTINE, "commit": CommitBounds(),
     }  # fmt: skip
     return Topology(
-        name="shop",
+        name=name,
         file="/shop.yaml",
         redis="unix:///nowhere",
         streams={
             "orders": Stream(name="orders", partitions=2, key="k"),
-            "out": Stream(name="out", partitions=1, key="k", capacity=99),
+            "out": Stream(name="out", partitions=1, key="k"),
             "dead": Stream(name="dead", partitions=1),
         },
         processors={
@@ -86,22 +89,32 @@ class Store:
         return [b"OK"]
 
 
+def event(lane: Lane, number: int) -> Event:
+    """Event `<number>-0` of a lane's partition."""
+    event_id, fields = entry(number)
+    return Event(event_id, fields, lane.source)
+
+
 class Bench:
     """One lane of partition 0, at work on `handler`."""
 
-    def __init__(self, handler: Any, *, at: Session | None = None, batch: Batch | None = None, **changed: Any) -> None:
+    def __init__(
+        self, handler: Any, *, at: Session | None = None, batch: Batch | None = None, at_redis: Endpoint | None = None,
+        name: str = "shop", **changed: Any,
+    ) -> None:  # fmt: skip
         self.store = Store()
-        made = plan(topology(batch=batch, **changed))
+        made = plan(topology(name, batch=batch, **changed))
         self.board = Board(Shape(len(made.slots), len(made.units)))
         self.wakes = tuple(signals.pipe() for _ in range(3))
         self.host = Host(
-            plan=made, endpoint=endpoint.unix("/nowhere"), member="h:1:x", board=self.board, directory="/nowhere",
-            wakes=self.wakes, drain=False, digest="",
+            plan=made, endpoint=at_redis or endpoint.unix("/nowhere"), member="h:1:x", board=self.board,
+            directory="/nowhere", wakes=self.wakes, drain=False, digest="", embedded_root=None,
         )  # fmt: skip
         self.slice = Slice(self.host, 0, 1)
         self.slice.handler, self.slice.form = handler, handling.describe(handler)
         self.slice.call = calls.form_of(self.slice.processor, self.slice.form)
-        self.slice.states_for = lambda unit: States(lambda key: f"state:{key}", self.store.states.get)  # type: ignore[method-assign]
+        if at_redis is None:
+            self.slice.states_for = lambda unit: States(lambda key: f"state:{key}", self.store.states.get)  # type: ignore[method-assign]
         self.board.d[cells.H_DEADLINE] = math.inf
         base = self.board.unit(0)
         self.board.q[base + cells.U_GRANT] = self.board.q[base + cells.U_WANTED] = 1
@@ -109,8 +122,6 @@ class Bench:
         self.slice.lanes[0] = self.lane
 
     def close(self) -> None:
-        import os
-
         for pair in self.wakes:
             for fd in pair:
                 os.close(fd)
@@ -146,6 +157,8 @@ class Bench:
                         self.commit_once()
                     elif self.lane.ended is not None:
                         self.lane.ledger.resolve_ended()
+                if self.slice._woken is not None and not self.slice._woken.done():
+                    self.slice._woken.set_result(None)  # as a byte on the slice's pipe does
                 if enough() and not self.lane.stopping:
                     self.lane.stop()
                 await asyncio.sleep(0)

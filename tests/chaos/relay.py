@@ -1,0 +1,85 @@
+"""The handlers of `python -m tests.chaos`: two stages, each leaving a line per event in an append-only file outside
+Redis, and inside Redis a state and an emitted record from which exactly-once can be judged afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+import zlib
+from typing import Any
+
+_EFFECTS = os.open(os.environ.get("CHAOS_EFFECTS", os.devnull), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+_HOST = os.environ.get("CHAOS_HOST", "-")
+_SLEEP_S = float(os.environ.get("CHAOS_SLEEP_S", "0.001"))
+_SLOW_S = 0.3
+_HOARD: list[bytes] = []
+_HOARD_BYTES = 220 << 20  # over the topology's max_memory at once
+_FLOOD_LINES = 5_000
+
+
+def chain(before: int, event_id: str) -> int:
+    """A number that only the same ids in the same order lead to; the checker computes it from Redis' own order."""
+    return zlib.crc32(event_id.encode(), before)
+
+
+def _write(event: Any, ctx: Any, start: int) -> None:
+    value = event.value
+    line = (
+        f"{ctx.processor} {_HOST} {os.getpid()} {ctx.epoch} {ctx.partition} {event.id} "
+        f"{value['key']} {value['seq']} {start} {time.monotonic_ns()}\n"
+    )
+    os.write(_EFFECTS, line.encode())
+
+
+def _misbehave(do: str, what: str) -> float:
+    """What the record asks for; returns how long to sleep on top."""
+    if do == "raise":
+        raise ValueError(f"asked to fail at {what}")
+    if do == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif do == "block":
+        time.sleep(3_600)
+    elif do == "hang":
+        return 3_600
+    elif do == "slow":
+        return _SLOW_S
+    elif do == "flood":
+        for number in range(_FLOOD_LINES):
+            print(number, "x" * 200)
+    elif do == "hoard":
+        _HOARD.append(b"x" * _HOARD_BYTES)
+    return 0.0
+
+
+def _pass_on(event: Any, ctx: Any) -> None:
+    value, state = event.value, ctx.state
+    state["n"] = state.get("n", 0) + 1
+    state["chain"] = chain(state.get("chain", 0), event.id)
+    ctx.emit("echoes", {"key": value["key"], "seq": value["seq"], "of": event.id})
+
+
+async def relay(event: Any, ctx: Any) -> None:
+    """First stage, as a coroutine."""
+    start = time.monotonic_ns()
+    value = event.value
+    more = _misbehave(value["do"], event.id) if "do" in value else 0.0
+    await asyncio.sleep(_SLEEP_S + more)
+    _write(event, ctx, start)
+    _pass_on(event, ctx)
+
+
+def relay_sync(event: Any, ctx: Any) -> None:
+    """First stage, as a plain function in the partition's thread."""
+    start = time.monotonic_ns()
+    value = event.value
+    more = _misbehave(value["do"], event.id) if "do" in value else 0.0
+    time.sleep(_SLEEP_S + more)
+    _write(event, ctx, start)
+    _pass_on(event, ctx)
+
+
+async def echo(event: Any, ctx: Any) -> None:
+    """Second stage: what the first emitted."""
+    _write(event, ctx, time.monotonic_ns())

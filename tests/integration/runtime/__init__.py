@@ -1,0 +1,1 @@
+"""Tests of `runnelctl.runtime` in this process, on real servers."""

@@ -1,0 +1,1 @@
+"""The judges are judged, too."""

@@ -1,0 +1,350 @@
+"""Every point of the chaos verdict must be able to fail: a good history, and what each kind of damage is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from runnelctl.core.model import Partitioner
+from runnelctl.core.routing import partition_of
+from tests.chaos import checker, history, judge, nemeses, points
+from tests.chaos.history import Effect, History, Id, Sent, Taken
+from tests.chaos.relay import chain
+
+MS = 1_000_000
+A, B = 7_001, 7_002  # pids
+KEY, OTHER = "k0", "k2"
+P = partition_of(KEY, 16, Partitioner.CRC32)
+UNITS = (("sink", P), ("echo", 0))
+
+
+def event_id(number: int) -> Id:
+    return (1_000 + number, 0)
+
+
+def effect(number: int, *, pid: int = A, epoch: int = 1, processor: str = "sink", at: int | None = None) -> Effect:
+    start = (number * 10 if at is None else at) * MS
+    partition = P if processor == "sink" else 0
+    return Effect(processor, "h0", pid, epoch, partition, event_id(number), KEY, number, start, start + 2 * MS)
+
+
+def good(count: int = 6) -> History:
+    """`count` events of one key, handled by process A, by B from the third on, with one repeat at the change."""
+    of = History()
+    links = 0
+    for number in range(count):
+        event = event_id(number)
+        of.sent[KEY, number] = Sent([event], 1)
+        of.taken["events"][P].append(Taken(event, KEY, number))
+        of.taken["echoes"][0].append(Taken(event, KEY, number, of=event))
+        links = chain(links, f"{event[0]}-{event[1]}")
+    of.states[KEY] = {"n": count, "chain": links}
+    of.effects = [effect(0), effect(1), effect(2)]
+    of.effects += [effect(number, pid=B, epoch=2, at=100 + number * 10) for number in range(2, count)]
+    of.effects += [effect(number, processor="echo", at=200 + number * 10) for number in range(count)]
+    for processor, partition in UNITS:
+        of.own[processor, partition] = {
+            "cursor": f"{event_id(count - 1)[0]}-0", "count": str(count), "owner": "", "nonce": "", "block": None,
+        }  # fmt: skip
+    of.actions = [{"nemesis": "kill-slice", "at": 25 * MS, "end": 25 * MS, "pids": [A], "killed": [A]}]
+    of.facts = {
+        "settled": {"left": [], "producers": [0, 0]},
+        "stopped": {"stuck": [], "orphans": [], "secret_in": []},
+    }
+    return of
+
+
+def test_a_good_history_breaks_nothing() -> None:
+    assert judge.judge(good()) == {}
+    assert judge.figures(good())["repeats"] == 1
+
+
+def drop_entry(of: History) -> None:
+    of.taken["events"][P].pop(3)
+
+
+def drop_effect(of: History) -> None:
+    of.effects.remove(effect(3, pid=B, epoch=2, at=130))
+
+
+def drop_second_stage(of: History) -> None:
+    of.effects = [each for each in of.effects if (each.processor, each.seq) != ("echo", 4)]
+
+
+def invent_effect(of: History) -> None:
+    of.effects.append(effect(99, pid=B, epoch=2, at=999))
+
+
+def other_event_under_an_id(of: History) -> None:
+    of.effects[-1] = of.effects[-1]._replace(seq=55)
+
+
+def store_twice(of: History) -> None:
+    of.taken["events"][P].append(Taken((9_000, 0), KEY, 2))
+
+
+def store_what_was_refused(of: History) -> None:
+    of.sent[OTHER, 0] = Sent([], attempts=1, refused=1)
+    of.taken["events"][0].append(Taken((9_000, 0), OTHER, 0))
+
+
+def bury_the_innocent(of: History) -> None:
+    of.dead.append({"processor": "sink", "partition": str(P), "event": "1003-0"})
+
+
+def bury_twice(of: History) -> None:
+    of.taken["events"][P][3] = Taken(event_id(3), KEY, 3, do="raise")
+    of.dead += [{"processor": "sink", "partition": str(P), "event": "1003-0"}] * 2
+
+
+def handle_what_is_broken(of: History) -> None:
+    of.taken["events"][P][3] = Taken(event_id(3), "", -1, raw=True)
+
+
+def swap_first_effects(of: History) -> None:
+    of.effects[4], of.effects[5] = of.effects[5], of.effects[4]
+
+
+def store_in_another_order(of: History) -> None:
+    of.sent[KEY, 4], of.sent[KEY, 3] = of.sent[KEY, 3], of.sent[KEY, 4]
+
+
+def twice_in_one_epoch(of: History) -> None:
+    of.effects.insert(5, of.effects[4])
+
+
+def repeat_in_the_middle(of: History) -> None:
+    of.effects.insert(6, effect(1, pid=B, epoch=2, at=155))
+
+
+def repeat_too_many(of: History) -> None:
+    of.commit_events = 0
+
+
+def repeat_for_no_reason(of: History) -> None:
+    of.actions.clear()
+
+
+def count_twice(of: History) -> None:
+    of.states[KEY]["n"] += 1
+
+
+def count_in_another_order(of: History) -> None:
+    of.states[KEY]["chain"] ^= 1
+
+
+def state_out_of_nothing(of: History) -> None:
+    of.states["k9"] = {"n": 1, "chain": 5}
+
+
+def emit_twice(of: History) -> None:
+    of.taken["echoes"][0].append(Taken((9_000, 0), KEY, 5, of=event_id(5)))
+
+
+def emit_nothing(of: History) -> None:
+    of.taken["echoes"][0].pop(2)
+
+
+def emit_in_another_order(of: History) -> None:
+    entries = of.taken["echoes"][0]
+    entries[1], entries[2] = entries[2]._replace(id=entries[1].id), entries[1]._replace(id=entries[2].id)
+
+
+def two_processes_of_an_epoch(of: History) -> None:
+    of.effects[4] = of.effects[4]._replace(pid=A)
+
+
+def old_epoch_after_new(of: History) -> None:
+    of.effects[5] = of.effects[5]._replace(epoch=1, pid=A)
+
+
+def miscount(of: History) -> None:
+    of.own["sink", P]["count"] = "5"
+
+
+def stop_short(of: History) -> None:
+    of.own["sink", P] |= {"count": "5", "cursor": "1004-0"}
+
+
+def stay_owned(of: History) -> None:
+    of.own["sink", P]["owner"] = "h0:1:x/0"
+
+
+def stay_blocked(of: History) -> None:
+    of.own["sink", P]["block"] = "{}"
+
+
+def two_at_a_time(of: History) -> None:
+    of.effects[2] = of.effects[2]._replace(start=119 * MS, end=121 * MS)
+
+
+def never_recover(of: History) -> None:
+    """B begins a minute later."""
+    of.effects = [
+        each._replace(start=each.start + 60_000 * MS, end=each.end + 60_000 * MS) if each.pid == B else each
+        for each in of.effects
+    ]
+
+
+def leave_a_child(of: History) -> None:
+    of.actions[0]["outlived"] = [5]
+
+
+def end_unasked(of: History) -> None:
+    of.hosts.append({"what": "end", "host": "h1", "pid": 4, "code": 70, "asked": False, "fair": False})
+
+
+def never_end(of: History) -> None:
+    del of.facts["stopped"]
+
+
+def leave_work(of: History) -> None:
+    of.facts["settled"]["left"] = ["sink:3 has 17"]
+
+
+def leave_orphans(of: History) -> None:
+    of.facts["stopped"]["orphans"] = ["17 sink.0"]
+
+
+def samples(of: History, fds: Iterable[int], rss: Iterable[int]) -> None:
+    for number, (open_files, size) in enumerate(zip(fds, rss, strict=True)):
+        at = number * 2_000 * MS
+        of.samples.append({"at": at, "host": "h0", "pid": 4, "kind": "keeper", "fds": open_files, "rss": size})
+
+
+def leak_files(of: History) -> None:
+    samples(of, range(10, 70), [50 << 20] * 60)
+
+
+def leak_memory(of: History) -> None:
+    samples(of, [10] * 60, [(50 + 2 * number) << 20 for number in range(60)])
+
+
+def complain(of: History) -> None:
+    of.complaints.append("up.h0.out: this is a defect")
+
+
+def tell_a_file(of: History) -> None:
+    of.leaks.append("up.h0.out")
+
+
+def tell_redis(of: History) -> None:
+    of.facts["stopped"]["secret_in"] = ["appendonly.aof"]
+
+
+def tell_arguments(of: History) -> None:
+    of.samples.append({"at": 0, "host": "h0", "pid": 4, "kind": "keeper", "fds": 1, "rss": 1, "secret": True})
+
+
+BAD: list[tuple[str, Callable[[History], None]]] = [
+    ("loss", drop_entry), ("loss", drop_effect), ("loss", drop_second_stage), ("loss", invent_effect),
+    ("loss", other_event_under_an_id), ("loss", store_twice), ("loss", store_what_was_refused),
+    ("loss", bury_the_innocent), ("loss", bury_twice), ("loss", handle_what_is_broken),
+    ("order", swap_first_effects), ("order", store_in_another_order),
+    ("repeats", twice_in_one_epoch), ("repeats", repeat_in_the_middle), ("repeats", repeat_too_many),
+    ("repeats", repeat_for_no_reason),
+    ("inside", count_twice), ("inside", count_in_another_order), ("inside", state_out_of_nothing),
+    ("inside", emit_twice), ("inside", emit_nothing), ("inside", emit_in_another_order),
+    ("epochs", two_processes_of_an_epoch), ("epochs", old_epoch_after_new),
+    ("counts", miscount), ("counts", stop_short), ("counts", stay_owned), ("counts", stay_blocked),
+    ("overlap", two_at_a_time), ("recovery", never_recover),
+    ("leftovers", leave_a_child), ("leftovers", end_unasked), ("leftovers", never_end), ("leftovers", leave_work),
+    ("leftovers", leave_orphans), ("leftovers", leak_files), ("leftovers", leak_memory), ("leftovers", complain),
+    ("secrets", tell_a_file), ("secrets", tell_redis), ("secrets", tell_arguments),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("point", "damage"), BAD, ids=lambda each: getattr(each, "__name__", each))
+def test_damage_is_found(point: str, damage: Callable[[History], None]) -> None:
+    of = good()
+    damage(of)
+    assert list(points.POINTS[point](of)), f"{point} did not see it"
+
+
+def test_every_point_has_failed_here() -> None:
+    assert {point for point, _ in BAD} == points.POINTS.keys()
+
+
+def test_a_pause_excuses_one_late_call_and_no_second() -> None:
+    of = good()
+    of.actions.append({"nemesis": "stop-host", "at": 22 * MS, "end": 150 * MS, "pids": [A], "paused": [A]})
+    of.effects[2] = of.effects[2]._replace(end=151 * MS)
+    late = of.effects.pop(2)
+    of.effects.insert(5, late)
+    assert not list(points.epochs(of))
+    assert not list(points.overlap(of))
+    of.effects.insert(6, effect(1)._replace(start=151 * MS, end=152 * MS))
+    assert list(points.epochs(of))
+    assert list(points.overlap(of))
+
+
+def test_a_send_of_unknown_outcome_may_leave_a_copy() -> None:
+    of = good()
+    of.sent[KEY, 2].attempts += 1
+    store_twice(of)
+    assert not list(points._copies(of))
+    of.taken["events"][P].append(Taken((9_001, 0), KEY, 2))
+    assert list(points._copies(of))
+
+
+def test_recovery_is_measured_where_the_process_worked_and_nothing_else_broke() -> None:
+    of = good()
+    assert points.recovered(of) == {"kill-slice": [95 * MS]}
+    of.actions.append({"nemesis": "stop-redis", "at": 60 * MS, "end": 70 * MS})
+    assert "kill-slice" not in points.recovered(of)
+
+
+def test_a_directory_reads_as_what_was_written(tmp_path: Path) -> None:
+    (tmp_path / "options.json").write_text('{"ttl_ms": 2000, "commit_events": 50, "partitions": 16}')
+    (tmp_path / "effects").write_text(f"sink h0 {A} 1 {P} 1000-0 k0 0 5 7\n")
+    (tmp_path / "intents.0").write_text(
+        "i k0 0 1 \na k0 0 1000-0 2\ni k0 1 3 raise\nu k0 1 4\ni k0 1 5 raise\nr k0 1 6\n"
+    )
+    (tmp_path / "taken.jsonl").write_text(
+        '{"stream": "events", "partition": 3, "id": "1000-0", "key": "k0", "seq": 0}\n'
+        '{"stream": "events", "partition": 3, "id": "1001-0", "raw": "{}"}\n'
+    )
+    (tmp_path / "up.h0.out").write_text("the secret word\nthis is a defect\n")
+    of = history.read(tmp_path, "secret")
+    assert of.effects == [Effect("sink", "h0", A, 1, P, (1_000, 0), "k0", 0, 5, 7)]
+    assert of.sent["k0", 0].acked == [(1_000, 0)]
+    assert (of.sent["k0", 0].doubtful, of.sent["k0", 1].doubtful) == (0, 1)
+    assert [entry.raw for entry in of.taken["events"][3]] == [False, True]
+    assert of.leaks == ["up.h0.out"]
+    assert len(of.complaints) == 1
+
+
+def test_a_schedule_is_the_seeds_and_leaves_nobody_out() -> None:
+    names = list(nemeses.ALL)
+    planned = nemeses.schedule(7, 120, names, 2.0)
+    assert planned == nemeses.schedule(7, 120, names, 2.0)
+    assert planned != nemeses.schedule(8, 120, names, 2.0)
+    assert {name for _, name, _ in planned} == set(names)
+    assert [at for at, _, _ in planned] == sorted(at for at, _, _ in planned)
+
+
+def line(seq: int, *, epoch: int = 1, key: str = "k", pid: int = A) -> checker.Effect:
+    return checker.Effect(pid, epoch, 3, key, seq, 0)
+
+
+@pytest.mark.parametrize(
+    ("effects", "said"),
+    [
+        ([line(0), line(2)], "first effect of 2 where 1 was due"),
+        ([line(0), line(1)], "1 event(s) without an effect"),
+        ([line(0), line(1), line(1), line(2)], "handled twice under one epoch"),
+        ([line(0, epoch=2), line(1, epoch=1), line(2, epoch=2)], "after epoch 2"),
+        ([line(0), line(1), line(2, epoch=2), line(1, epoch=2)], "a repeat after fresh events"),
+        ([line(0), line(1), line(0, epoch=2), line(1, epoch=2), line(2, epoch=2)], "the bound is 1"),
+    ],
+)
+def test_the_small_checker_finds_it_too(effects: list[checker.Effect], said: str) -> None:
+    verdict = checker.judge(effects, {"k": 3}, repeat_bound=1)
+    assert any(said in sentence for sentence in verdict.violations), verdict.violations
+
+
+def test_the_small_checker_lets_a_good_run_pass() -> None:
+    effects = [line(0), line(1), line(1, epoch=2), line(2, epoch=2)]
+    assert checker.judge(effects, {"k": 3}, repeat_bound=1).violations == []

@@ -1,0 +1,23 @@
+"""One line when Redis goes, one when it is back."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from runnelctl.runtime.outage import Outage
+
+
+def test_many_notice_and_one_line_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    outage = Outage(logging.getLogger("outage"))
+    outage.began("read", "connection lost")
+    outage.began("commit", "connection lost")
+    outage.began("read", "cannot connect")
+    outage.over("read")
+    assert caplog.messages == ["Redis: connection lost; trying again until it is back"]
+    outage.over("commit")
+    assert caplog.messages[1:] == ["Redis is back"]
+    outage.over("commit")
+    outage.over("other")
+    assert len(caplog.messages) == 2
