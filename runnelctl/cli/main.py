@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "what runs where, how far, and what is wrong",
     "replay": "mend what is quarantined or halted, in order",
     "send": "send records to a stream",
+    "tail": "what is in a stream, and what comes",
     "check": "find every mistake in a topology file",
     "config": "print the topology as resolved, secrets hidden",
     "schema": "print the JSON Schema of topology files",
