@@ -20,6 +20,7 @@ COMMANDS = {
     "down": "drain and stop the hosts of this topology",
     "status": "what runs where, how far, and what is wrong",
     "replay": "mend what is quarantined or halted, in order",
+    "seek": "put a processor's cursor somewhere else",
     "send": "send records to a stream",
     "tail": "what is in a stream, and what comes",
     "check": "find every mistake in a topology file",

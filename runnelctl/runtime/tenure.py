@@ -7,7 +7,6 @@ are released in Redis at once, so that recovery takes a fork and not a ttl.
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from runnelctl.core.plan import Slot, Unit
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import halts, signals
 from runnelctl.runtime.host import Host
+from runnelctl.runtime.places import capacity, place
 from runnelctl.store import leases
 from runnelctl.store.leases import Blocked, Busy, Granted, Holding
 from runnelctl.store.wire import Wire
@@ -215,7 +215,8 @@ class Tenure:
         self._set(unit, cells.U_BLOCKED, halts.state_of(holding.record))
         if held:
             at = self.plan.slots[self._q(unit, cells.U_SLOT)].number
-            if not ours or (target is not None and target[1] != at):
+            sought = holding.epoch != self._q(unit, cells.U_EPOCH)  # somebody moved the cursor: begin anew from there
+            if not ours or sought or (target is not None and target[1] != at):
                 self._give_up(unit)
             return None
         if holding.record is not None:
@@ -278,18 +279,3 @@ class Tenure:
 
 
 _OVER = (cells.STATE_RELEASED, cells.STATE_QUARANTINED, cells.STATE_HALTED, cells.STATE_LOST)
-
-
-def capacity(entry: bytes) -> dict[str, int]:
-    """processor -> slices, from a member's entry `time|counter|{...}`; nothing from one that can't be read."""
-    try:
-        found = json.loads(entry.split(b"|", 2)[2])["capacity"]
-        return {str(name): int(slots) for name, slots in found.items()}
-    except (IndexError, KeyError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def place(owner: str, able: Mapping[str, int]) -> Place | None:
-    """The place that an own hash's `owner` field names, if that host is a member."""
-    member, _, number = owner.rpartition("/")
-    return (member, int(number)) if member in able and number.isdigit() else None
