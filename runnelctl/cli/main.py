@@ -20,6 +20,8 @@ COMMANDS = {
     "down": "drain and stop the hosts of this topology",
     "status": "what runs where, how far, and what is wrong",
     "replay": "mend what is quarantined or halted, in order",
+    "pause": "stop handling events of a processor, on every host",
+    "resume": "go on with what is paused",
     "seek": "put a processor's cursor somewhere else",
     "send": "send records to a stream",
     "tail": "what is in a stream, and what comes",

@@ -63,6 +63,11 @@ def halted(topology: str) -> str:
     return f"{{{topology}}}:halted"
 
 
+def paused(topology: str) -> str:
+    """Hash: `processor` or `processor:partition` -> who paused it, when and why."""
+    return f"{{{topology}}}:paused"
+
+
 def audit(topology: str) -> str:
-    """A stream of what operators did: replay, skip, edit; who, when, why."""
+    """A stream of what operators did: replay, skip, edit, seek, pause, resume; who, when, why."""
     return f"{{{topology}}}:audit"

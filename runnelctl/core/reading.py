@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -91,6 +91,7 @@ class Reading:
     reports: Mapping[str, Report]
     halted: Mapping[str, Record]
     units: Mapping[tuple[str, int], Own]
+    paused: Mapping[str, Record] = field(default_factory=dict)
 
 
 def beat_ms(entry: bytes) -> int:
