@@ -23,6 +23,7 @@ COMMANDS = {
     "pause": "stop handling events of a processor, on every host",
     "resume": "go on with what is paused",
     "seek": "put a processor's cursor somewhere else",
+    "restart": "replace the slices of a processor, one after the other",
     "send": "send records to a stream",
     "tail": "what is in a stream, and what comes",
     "check": "find every mistake in a topology file",

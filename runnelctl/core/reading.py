@@ -17,11 +17,12 @@ Record = dict[str, Any]
 
 
 class SlotReport(msgspec.Struct, frozen=True):
-    """A slice as its host sees it; `pid` 0: no process at the moment."""
+    """A slice as its host sees it; `pid` 0: no process at the moment; `ready`: it has imported its handler."""
 
     slice: str
     pid: int = 0
     restarts: int = 0
+    ready: bool = False
 
 
 class UnitReport(msgspec.Struct, frozen=True):
