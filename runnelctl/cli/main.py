@@ -20,6 +20,7 @@ COMMANDS = {
     "down": "drain and stop the hosts of this topology",
     "status": "what runs where, how far, and what is wrong",
     "replay": "mend what is quarantined or halted, in order",
+    "plan": "a topology against what is in Redis, before up",
     "pause": "stop handling events of a processor, on every host",
     "resume": "go on with what is paused",
     "seek": "put a processor's cursor somewhere else",

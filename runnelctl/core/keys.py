@@ -54,7 +54,7 @@ def control(topology: str) -> str:
 
 
 def meta(topology: str) -> str:
-    """Hash: what senders and hosts must agree on (partition counts, partitioners, the running file's digest)."""
+    """Hash: what senders and hosts must agree on (partition counts, partitioners, processors, what runs)."""
     return f"{{{topology}}}:meta"
 
 

@@ -24,6 +24,7 @@ from runnelctl.runtime.host import Host
 from runnelctl.runtime.rolling import Rolling
 from runnelctl.runtime.stall import Stall
 from runnelctl.runtime.tenure import Tenure
+from runnelctl.runtime.trimmer import Trimmer
 from runnelctl.store import members
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
@@ -45,6 +46,7 @@ class Keeper:
         self.drain = Drain(host, self.tenure) if host.drain else None
         self.stall = Stall(host, self.log)
         self.rolling = Rolling(host)
+        self.trimmer = Trimmer(host, self.log)
         self._wake = asyncio.Event()
         self._wake.set()
         self._news = True  # membership or ownership may have changed since we looked
@@ -130,6 +132,7 @@ class Keeper:
             return True
         if not stopping:
             await self.stall.look(wire, monotonic())
+            await self.trimmer.look(wire, monotonic())
             self._conclude(await self.drain.look(wire) if self.drain is not None else cells.OUTCOME_NONE)
         return False
 
