@@ -9,8 +9,7 @@ from pathlib import Path
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import blocked, editing, options, resuming
-from runnelctl.client.reads import declared_processor
+from runnelctl.cli import blocked, editing, options, resuming, targets
 from runnelctl.core.model import Topology
 from runnelctl.records import codec_for
 from runnelctl.runtime import mending
@@ -74,14 +73,8 @@ def _chosen(of: Topology, target: str | None) -> Chosen:
     """processor -> the one partition that is meant, or None for all of them."""
     if target is None:
         return dict.fromkeys(of.processors)
-    name, colon, number = target.partition(":")
-    processor = declared_processor(of, name)
-    if not colon:
-        return {name: None}
-    partitions = of.streams[processor.stream].partitions
-    if not (number.isascii() and number.isdigit() and int(number) < partitions):
-        raise errors.UsageError(f"{name} has no partition {number!r}: it has 0 to {partitions - 1}")
-    return {name: int(number)}
+    meant = targets.parse(of, target)
+    return {meant.processor.name: meant.partition}
 
 
 def _matching(found: Sequence[Blockage], chosen: Chosen, key: str | None) -> list[Blockage]:

@@ -12,9 +12,10 @@ from runnelctl import errors
 from runnelctl.cli import blocked, hosting
 from runnelctl.cli.progress import Bar
 from runnelctl.core.model import Topology
+from runnelctl.core.pauses import is_paused
 from runnelctl.runtime import following, homes, presence
 from runnelctl.runtime.following import Goal
-from runnelctl.store import backlog, connect, operations
+from runnelctl.store import backlog, connect, operations, pausing
 from runnelctl.store.backlog import End, Place, Position
 from runnelctl.store.connect import Client
 from runnelctl.store.operations import Blockage
@@ -56,6 +57,7 @@ def places(of: Topology, scene: Scene, resumed: Sequence[Blockage], one: bool) -
 
 def resume(of: Topology, reached: Reached, scene: Scene, going: Sequence[Place]) -> int:
     """Watch or run these partitions until what was there is handled; returns the exit code."""
+    going = _without_paused(of, reached, going)
     watched = [place for place in going if place[0] in scene.there]
     here = [place for place in going if place[0] not in scene.there]
     code = errors.EXIT_OK
@@ -66,6 +68,17 @@ def resume(of: Topology, reached: Reached, scene: Scene, going: Sequence[Place])
     if here:
         code = _run(of, reached, here) or code
     return code
+
+
+def _without_paused(of: Topology, reached: Reached, going: Sequence[Place]) -> list[Place]:
+    """Those that may run now; says which may not."""
+    with connect.client(reached.endpoint) as client, connect.translated(reached.endpoint):
+        paused = pausing.paused(client, of)
+    waiting = [place for place in going if is_paused(paused, *place)]
+    if waiting:
+        names = ", ".join(f"{processor}:{partition}" for processor, partition in waiting)
+        click.echo(f"paused, and to go on with `runnelctl resume`: {names}", err=True)
+    return [place for place in going if place not in waiting]
 
 
 def _watch(client: Client, of: Topology, scene: Scene, watched: Sequence[Place]) -> tuple[int, set[Place]]:

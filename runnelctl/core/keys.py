@@ -54,7 +54,7 @@ def control(topology: str) -> str:
 
 
 def meta(topology: str) -> str:
-    """Hash: what senders and hosts must agree on (partition counts, partitioners, the running file's digest)."""
+    """Hash: what senders and hosts must agree on (partition counts, partitioners, processors, what runs)."""
     return f"{{{topology}}}:meta"
 
 
@@ -63,6 +63,11 @@ def halted(topology: str) -> str:
     return f"{{{topology}}}:halted"
 
 
+def paused(topology: str) -> str:
+    """Hash: `processor` or `processor:partition` -> who paused it, when and why."""
+    return f"{{{topology}}}:paused"
+
+
 def audit(topology: str) -> str:
-    """A stream of what operators did: replay, skip, edit; who, when, why."""
+    """A stream of what operators did: replay, skip, edit, seek, pause, resume; who, when, why."""
     return f"{{{topology}}}:audit"

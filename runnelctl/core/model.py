@@ -47,6 +47,14 @@ class Start(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Which entries may go once every processor has passed them: beyond so many, or older than that. None: no bound."""
+
+    events: int | None = None
+    age_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
     """A named log of records, split in `partitions`. `key` is the dotted path of the routing key inside a record."""
 
@@ -58,6 +66,7 @@ class Stream:
     partitioner: Partitioner = Partitioner.CRC32
     capacity: int = 5_000_000
     validate: Validate = Validate.SEND
+    retention: Retention | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

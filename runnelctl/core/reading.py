@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -17,11 +17,12 @@ Record = dict[str, Any]
 
 
 class SlotReport(msgspec.Struct, frozen=True):
-    """A slice as its host sees it; `pid` 0: no process at the moment."""
+    """A slice as its host sees it; `pid` 0: no process at the moment; `ready`: it has imported its handler."""
 
     slice: str
     pid: int = 0
     restarts: int = 0
+    ready: bool = False
 
 
 class UnitReport(msgspec.Struct, frozen=True):
@@ -91,6 +92,7 @@ class Reading:
     reports: Mapping[str, Report]
     halted: Mapping[str, Record]
     units: Mapping[tuple[str, int], Own]
+    paused: Mapping[str, Record] = field(default_factory=dict)
 
 
 def beat_ms(entry: bytes) -> int:

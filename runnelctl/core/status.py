@@ -7,7 +7,7 @@ quarantined  the policy stopped this partition
 unowned      nobody has it, or whoever has it is no member any more or has not beaten for a ttl
 stuck        it has an owner and unread events, but does not move: no process behind its slice, the slice's loop has
              stood still for two ttls outside a handler, or an event is in the handler beyond the timeout
-paused       somebody paused it
+paused       an operator paused it; nobody has it then, or lets go of it in a moment
 running      else, also while the handler of a failed event waits for its next attempt
 """
 
@@ -17,8 +17,9 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from runnelctl.core import latency
+from runnelctl.core import latency, pauses
 from runnelctl.core.model import Policy, Processor, Start, Topology
+from runnelctl.core.pauses import is_paused
 from runnelctl.core.reading import Own, Reading, Record, Report, SlotReport, TotalReport, UnitReport
 
 MESSAGE_SHOWN = 300  # characters of an error in one line; the whole one is in its record
@@ -162,7 +163,7 @@ class _Judge:
         name = f"{processor.name}.{slice_number}" if member else ""
         unit = self._units.get((member, processor.name, number), UnitReport(processor.name, number))
         slot = self._slots.get((member, name))
-        state, why = self._state(processor, own, member, unit, slot, lag)
+        state, why = self._state(processor, number, own, unit, slot, lag)
         totals = self._totals.get((processor.name, number), [])
         return PartitionStatus(
             processor=processor.name,
@@ -186,7 +187,7 @@ class _Judge:
         )
 
     def _state(
-        self, processor: Processor, own: Own, member: str, unit: UnitReport, slot: SlotReport | None, lag: int
+        self, processor: Processor, number: int, own: Own, unit: UnitReport, slot: SlotReport | None, lag: int
     ) -> tuple[State, str]:
         """The state of a partition, and what is wrong with it."""
         if own.block is not None:
@@ -195,6 +196,9 @@ class _Judge:
         if halt is not None:
             blamed = halt.get("partition")
             return State.HALTED, headline(halt) if blamed is None else f"halted by partition {blamed}"
+        if is_paused(self._reading.paused, processor.name, number):
+            return State.PAUSED, self._pause(processor.name, number)
+        member = own.owner.rpartition("/")[0]
         if not member:
             return State.UNOWNED, "no host has it"
         if member not in self._ages:
@@ -203,6 +207,11 @@ class _Judge:
             return State.UNOWNED, f"{host_of(member)} is silent for {self._ages[member] / 1000:.0f} s"
         why = self._hindrance(processor, unit, slot) if lag else ""
         return (State.STUCK, why) if why else (State.RUNNING, "")
+
+    def _pause(self, name: str, number: int) -> str:
+        """Who paused it and why."""
+        paused = self._reading.paused
+        return printable(pauses.headline(paused.get(name) or paused.get(pauses.field(name, number), {})))
 
     def _hindrance(self, processor: Processor, unit: UnitReport, slot: SlotReport | None) -> str:
         """Why an owned partition with unread events does not move; empty if it does, as far as can be seen."""

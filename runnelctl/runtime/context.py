@@ -21,6 +21,10 @@ STATES_KEPT = 10_000
 Effect = tuple[str, str, tuple[Argument, ...]]
 
 
+class StateUnavailable(errors.RedisUnreachable):
+    """`ctx.state` could not be read, since Redis was away: nothing that the event or its handler did."""
+
+
 class States:
     """The state mappings of one partition, as last committed or about to be. Valid as long as the lease is."""
 

@@ -75,6 +75,8 @@ class Drain:
                 blocked[unit.index] = cells.STATE_HALTED
             elif own_reply[2] is not None:
                 blocked[unit.index] = halts.state_of(own_reply[2].decode())
+            elif self.tenure.stopped(unit):
+                blocked[unit.index] = cells.STATE_QUARANTINED  # paused: as little to wait for
         return ends, cursors, counts, added, blocked
 
     def _show(self, counts: dict[int, int], added: dict[int, int]) -> None:

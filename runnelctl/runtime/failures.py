@@ -18,7 +18,7 @@ from runnelctl.errors import RecordError
 from runnelctl.event import Event, Reject, Skip
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import deadletters, tracebacks
-from runnelctl.runtime.context import Effect
+from runnelctl.runtime.context import Effect, StateUnavailable
 
 if TYPE_CHECKING:
     from runnelctl.runtime.lane import Lane
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PAYLOAD_SHOWN = 64 * 1024
 TRACEBACK_SHOWN = 16 * 1024
 FAILURES_KEPT = 1_000
+STATE_PAUSE_S = 0.05
 
 Record = dict[str, Any]
 
@@ -35,6 +36,11 @@ async def settle(lane: Lane, run: list[Event], index: int, error: BaseException)
     lane.idle()
     lane.context.abandon()
     event, processor = run[index], lane.slice.processor
+    if isinstance(error, StateUnavailable):
+        # An outage of ours must not use up the event's attempts. The state is read here, where waiting blocks nobody.
+        await lane.slice.load_states(lane.states, run[index:])
+        await lane.wait(STATE_PAUSE_S)
+        return index
     many = bool(lane.slice.batch_size) and len(run) - index > 1
     verdict = policy.decide(_kind(error), event.attempt, processor.retry, processor.policy, random.random())
     if verdict.step is Step.PASS:

@@ -21,8 +21,10 @@ from runnelctl.runtime import board as cells
 from runnelctl.runtime import neighbours, reports, signals
 from runnelctl.runtime.drain import Drain
 from runnelctl.runtime.host import Host
+from runnelctl.runtime.rolling import Rolling
 from runnelctl.runtime.stall import Stall
 from runnelctl.runtime.tenure import Tenure
+from runnelctl.runtime.trimmer import Trimmer
 from runnelctl.store import members
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
@@ -43,6 +45,8 @@ class Keeper:
         self.tenure = Tenure(host, self.log)
         self.drain = Drain(host, self.tenure) if host.drain else None
         self.stall = Stall(host, self.log)
+        self.rolling = Rolling(host)
+        self.trimmer = Trimmer(host, self.log)
         self._wake = asyncio.Event()
         self._wake.set()
         self._news = True  # membership or ownership may have changed since we looked
@@ -116,7 +120,7 @@ class Keeper:
         stopping = bool(self.board.q[cells.H_STOPPING])
         if stopping and not self._said_stopping:
             self._said_stopping = self._news = True
-        if self._news or monotonic() >= self._beat_due:
+        if self.rolling.done() or self._news or monotonic() >= self._beat_due:
             await self._beat(wire)  # also the way to learn who is there now, and to say that we leave
         news, self._news = self._news, False
         released = await self.tenure.reap(wire)
@@ -128,6 +132,7 @@ class Keeper:
             return True
         if not stopping:
             await self.stall.look(wire, monotonic())
+            await self.trimmer.look(wire, monotonic())
             self._conclude(await self.drain.look(wire) if self.drain is not None else cells.OUTCOME_NONE)
         return False
 
@@ -254,6 +259,8 @@ class Keeper:
             signals.wake(self.host.supervisor_wake[1])
         if message.get("what") == "replay":
             self.tenure.unblock()
+        if message.get("what") == "restart":
+            self.rolling.ask(message)
         self._news = True
         self._wake.set()
 

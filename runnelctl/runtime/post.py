@@ -24,7 +24,7 @@ REASONS = {
     cells.OUTCOME_DRAINED: "everything is handled",
     cells.OUTCOME_HALTED: "halted by policy; `runnelctl replay` shows what and why",
     cells.OUTCOME_DOWN: "asked to stop by `runnelctl down`",
-    cells.OUTCOME_BLOCKED: "what is left is quarantined; `runnelctl replay` shows what and why",
+    cells.OUTCOME_BLOCKED: "what is left is quarantined or paused; `runnelctl status` shows what and why",
 }
 
 

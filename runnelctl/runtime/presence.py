@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runnelctl.core import membership
 from runnelctl.runtime import homes
-from runnelctl.runtime.tenure import capacity
+from runnelctl.runtime.places import capacity
 
 #: Of the ttl. A host beats four times in a ttl, so silence of half a ttl is a host that is gone, or as good as.
 PATIENCE = 0.5

@@ -72,6 +72,7 @@ def report(host: Host, tenure: Tenure) -> bytes:
             "pid": q[board.slot(slot.index) + cells.S_PID],
             "rss": q[board.slot(slot.index) + cells.S_RSS],
             "restarts": q[board.slot(slot.index) + cells.S_RESTARTS],
+            "ready": q[board.slot(slot.index) + cells.S_READY] == q[board.slot(slot.index) + cells.S_INCARNATION],
         }
         for slot in host.plan.slots
     ]

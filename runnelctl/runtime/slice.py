@@ -129,6 +129,9 @@ class Slice:
         """Something changed on the board, or may have: follow it."""
         signals.drain(self._host.wakes[self.slot.index][0])
         q = self.board.q
+        if q[self._cell(cells.S_ASKED)] == self.incarnation and not self._leaving:
+            self._recycle("asked to restart")
+            return
         leaving = self._leaving or bool(q[cells.H_STOPPING])
         for unit in self.plan.units_of(self.processor.name):
             base = self.board.unit(unit.index)

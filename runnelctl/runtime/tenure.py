@@ -7,7 +7,6 @@ are released in Redis at once, so that recovery takes a fork and not a ttl.
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 from collections.abc import Mapping
@@ -16,10 +15,12 @@ from dataclasses import dataclass
 from runnelctl.core import charges, keys
 from runnelctl.core.assign import Place, assign
 from runnelctl.core.charges import Cause, InFlight
+from runnelctl.core.pauses import is_paused
 from runnelctl.core.plan import Slot, Unit
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import halts, signals
 from runnelctl.runtime.host import Host
+from runnelctl.runtime.places import capacity, place
 from runnelctl.store import leases, members
 from runnelctl.store.leases import Blocked, Busy, Granted, Holding
 from runnelctl.store.wire import Wire
@@ -37,7 +38,7 @@ class Wish:
 
 
 class Tenure:
-    """See the module. All of its state is on the board, but for `halted`, which Redis has."""
+    """See the module. All of its state is on the board, but for `halted` and `paused`, which Redis has."""
 
     def __init__(self, host: Host, log: logging.Logger) -> None:
         self.host = host
@@ -45,6 +46,7 @@ class Tenure:
         self.topology = host.plan.topology
         self.log = log
         self.halted: set[str] = set()
+        self.paused: set[str] = set()
         self.unsatisfied = False
         self._turn = {name: turn for turn, name in enumerate(self.plan.processors)}
 
@@ -164,8 +166,8 @@ class Tenure:
         if not look and not self.unsatisfied and not self._unheld():
             self._count()
             return False
-        raw = await wire.call("HKEYS", keys.halted(self.topology.name))
-        self.halted = {name.decode() for name in raw}
+        self.halted = await self._names(wire, keys.halted(self.topology.name))
+        self.paused = await self._names(wire, keys.paused(self.topology.name))
         holdings = await leases.holdings(wire, self.topology.name, self.plan.units)
         target = self._target(members, holdings)
         wishes: list[Wish] = []
@@ -178,6 +180,13 @@ class Tenure:
         self._count()
         self.board.q[cells.H_SETTLED] = 1
         return False
+
+    async def _names(self, wire: Wire, key: str) -> set[str]:
+        return {name.decode() for name in await wire.call("HKEYS", key)}
+
+    def stopped(self, unit: Unit) -> bool:
+        """Whether nobody may run it, by its processor's halt or an operator's pause."""
+        return unit.processor in self.halted or is_paused(self.paused, unit.processor, unit.partition)
 
     def _unheld(self) -> bool:
         """Whether a lease that we ought to have is not ours (its slice died, its block was lifted)."""
@@ -201,7 +210,7 @@ class Tenure:
             owners = [place(holdings[unit.index].owner, able) for unit in units]
             for unit, chosen in zip(units, assign(able, owners, self._turn[processor]), strict=True):
                 target[unit.index] = chosen
-                blocked = holdings[unit.index].record is not None or processor in self.halted
+                blocked = holdings[unit.index].record is not None or self.stopped(unit)
                 mine += chosen is not None and chosen[0] == self.host.member and not blocked
         self.board.q[cells.H_WANTED] = mine
         return target
@@ -210,12 +219,13 @@ class Tenure:
         self, wire: Wire, unit: Unit, holding: Holding, target: Place | None, members: Mapping[str, bytes]
     ) -> Wish | None:
         """One unit: keep, give up, let go of what we forgot, or wish for it."""
-        ours = target is not None and target[0] == self.host.member and unit.processor not in self.halted
+        ours = target is not None and target[0] == self.host.member and not self.stopped(unit)
         held = bool(self._q(unit, cells.U_HELD))
         self._set(unit, cells.U_BLOCKED, halts.state_of(holding.record))
         if held:
             at = self.plan.slots[self._q(unit, cells.U_SLOT)].number
-            if not ours or (target is not None and target[1] != at):
+            sought = holding.epoch != self._q(unit, cells.U_EPOCH)  # somebody moved the cursor: begin anew from there
+            if not ours or sought or (target is not None and target[1] != at):
                 self._give_up(unit)
             return None
         if holding.record is not None:
@@ -278,18 +288,3 @@ class Tenure:
 
 
 _OVER = (cells.STATE_RELEASED, cells.STATE_QUARANTINED, cells.STATE_HALTED, cells.STATE_LOST)
-
-
-def capacity(entry: bytes) -> dict[str, int]:
-    """processor -> slices, from a member's entry `time|counter|{...}`; nothing from one that can't be read."""
-    try:
-        found = json.loads(entry.split(b"|", 2)[2])["capacity"]
-        return {str(name): int(slots) for name, slots in found.items()}
-    except (IndexError, KeyError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def place(owner: str, able: Mapping[str, int]) -> Place | None:
-    """The place that an own hash's `owner` field names, if that host is a member."""
-    member, _, number = owner.rpartition("/")
-    return (member, int(number)) if member in able and number.isdigit() else None

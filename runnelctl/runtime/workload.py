@@ -11,12 +11,12 @@ from typing import Any
 
 from runnelctl import handling
 from runnelctl.core.model import Processor, Stream, Topology
-from runnelctl.errors import HandlerError, RecordError
+from runnelctl.errors import HandlerError, RecordError, RedisUnreachable
 from runnelctl.event import Event
 from runnelctl.handling import HandlerForm
 from runnelctl.records import Codec
 from runnelctl.runtime import tracebacks
-from runnelctl.runtime.context import Context
+from runnelctl.runtime.context import Context, StateUnavailable
 from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.wire import encoded
 
@@ -125,11 +125,18 @@ def mentions_state(handler: Any) -> bool:
 
 
 def fetch_now(endpoint: Endpoint, key: str) -> bytes | None:
-    """Read one state at once, blocking: for the first event whose handler turns out to use `ctx.state`."""
+    """Read one state at once, blocking: for the first event whose handler turns out to use `ctx.state`.
+
+    Raises StateUnavailable if Redis is out of reach.
+    """
     from runnelctl.store import connect
 
     with connect.client(endpoint, timeout_ms=5_000, client_name="runnelctl:state") as client:
-        value = client.get(encoded(key))
+        try:
+            with connect.translated(endpoint):
+                value = client.get(encoded(key))
+        except RedisUnreachable as error:
+            raise StateUnavailable(str(error)) from error
     assert value is None or isinstance(value, bytes)
     return value
 

@@ -38,7 +38,7 @@ def admit(
     fitness = preflight.check(client, endpoint, topology.name)
     with translated(endpoint):
         meta.agree(client, topology)
-        other = _other_version(client, topology, digest, gone)
+        other = other_version(client, topology, digest, gone)
         if other is not None:
             stored = client.hget(keys.meta(topology.name), _RUNNING)
             there = json.loads(stored) if stored else {}
@@ -47,12 +47,13 @@ def admit(
                 f"host {other.rsplit(':', 1)[0]} runs another version of this topology: stop it first "
                 "(`runnelctl down`), or start this one with the same file" + listed
             )
+        meta.register(client, topology)
         client.hset(keys.meta(topology.name), _RUNNING, json.dumps(dict(description)))
     return fitness
 
 
-def _other_version(client: redis.Redis, topology: Topology, digest: str, gone: Callable[[str], bool]) -> str | None:
-    """A live host of another version. One that may be dead is watched for a ttl: does it still beat?"""
+def other_version(client: redis.Redis, topology: Topology, digest: str, gone: Callable[[str], bool]) -> str | None:
+    """A live host that runs another version of the file. One that may be dead is watched for a ttl: does it beat?"""
     deadline = time.monotonic() + topology.lease_ttl_ms / 1000 + 0.5
     first = _others(client, topology, digest, gone)
     while first:

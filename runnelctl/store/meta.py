@@ -7,10 +7,11 @@ would notice that their order is gone.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import redis
 
-from runnelctl.core import keys
+from runnelctl.core import keys, registry
 from runnelctl.core.model import Stream, Topology
 from runnelctl.errors import RedisUnfit
 
@@ -40,9 +41,42 @@ def agree(client: redis.Redis, topology: Topology) -> None:
         raise RedisUnfit("\n".join(differing))
 
 
+def conflicts(known: Mapping[bytes, bytes], topology: Topology) -> list[str]:
+    """A sentence for each stream that Redis knows with another identity; `known` is the whole hash."""
+    stored = [(stream, known.get(_field(stream).encode())) for stream in topology.streams.values()]
+    return [
+        _difference(stream, value)
+        for stream, value in stored
+        if value is not None and not _same(value, identity(stream))
+    ]
+
+
+def streams(known: Mapping[bytes, bytes]) -> dict[str, int]:
+    """The streams that Redis knows, with their partitions; 0 where that can't be read."""
+    found = {}
+    for name, text in known.items():
+        if name.startswith(b"stream:"):
+            try:
+                found[name.decode("utf-8", "replace").removeprefix("stream:")] = int(json.loads(text)["partitions"])
+            except (ValueError, KeyError, TypeError):
+                found[name.decode("utf-8", "replace").removeprefix("stream:")] = 0
+    return found
+
+
 def identity(stream: Stream) -> str:
     """What may not change while the stream holds events, as JSON."""
     return json.dumps({"partitions": stream.partitions, "partitioner": stream.partitioner.value})
+
+
+def register(client: redis.Redis, topology: Topology) -> None:
+    """Write down the processors of every stream, so that retention waits for those of other files as well. Raises
+    redis-py's errors."""
+    fields = {
+        registry.field(each.stream, each.name): json.dumps({"start": each.start.value})
+        for each in topology.processors.values()
+    }
+    for field, about in fields.items():
+        client.hset(keys.meta(topology.name), field, about)
 
 
 def _field(stream: Stream) -> str:

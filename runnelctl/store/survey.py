@@ -27,14 +27,16 @@ def survey(client: redis.Redis, topology: Topology) -> Reading:
         pipe.hgetall(keys.members(topology.name))
         pipe.hgetall(keys.hosts(topology.name))
         pipe.hgetall(keys.halted(topology.name))
+        pipe.hgetall(keys.paused(topology.name))
         pipe.time()
-        members, hosts, halted, (seconds, micros) = pipe.execute()
+        members, hosts, halted, paused, (seconds, micros) = pipe.execute()
     return Reading(
         server_ms=seconds * 1000 + micros // 1000,
         beats={name.decode(): reading.beat_ms(entry) for name, entry in members.items()},
         reports={name.decode(): reading.report(text) for name, text in hosts.items()},
         halted={name.decode(): reading.record(text) for name, text in halted.items()},
         units=dict(_units(client, topology)),
+        paused={name.decode(): reading.record(text) for name, text in paused.items()},
     )
 
 

@@ -114,7 +114,15 @@ def _stream(name: str, section: Section, findings: Findings) -> model.Stream:
         partitioner=section.choice("partitioner", model.Partitioner, model.Partitioner.CRC32),
         capacity=section.integer("capacity") or 5_000_000,
         validate=section.choice("validate", model.Validate, model.Validate.SEND),
+        retention=_retention(section.section("retention")) if section.has("retention") else None,
     )
+
+
+def _retention(section: Section) -> model.Retention:
+    age_ms = section.duration_ms("age", 0) if section.has("age") else None
+    if section.mappings and not section.mappings[0].entries:
+        section.findings.problem(section.mappings[0].place, "retention keeps everything: it needs events, age or both")
+    return model.Retention(events=section.integer("events"), age_ms=age_ms)
 
 
 def _dead_letter_streams(

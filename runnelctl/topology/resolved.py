@@ -34,7 +34,14 @@ def _stream(stream: model.Stream) -> dict[str, Any]:
         "partitioner": stream.partitioner.value,
         "capacity": stream.capacity,
         "validate": stream.validate.value,
+        "retention": stream.retention and _retention(stream.retention),
     }
+    return {key: value for key, value in written.items() if value is not None}
+
+
+def _retention(retention: model.Retention) -> dict[str, Any]:
+    age_ms = retention.age_ms
+    written = {"events": retention.events, "age": None if age_ms is None else duration_text(age_ms)}
     return {key: value for key, value in written.items() if value is not None}
 
 

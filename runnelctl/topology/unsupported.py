@@ -8,7 +8,7 @@ from __future__ import annotations
 
 _KEYS = {
     "": {"tasks": "tasks", "start": "start (fork or spawn)"},
-    "streams.*": {"record": "record", "retention": "retention"},
+    "streams.*": {"record": "record"},
     "processors.*": {"match": "match", "middleware": "middleware"},
     "defaults": {"match": "match", "middleware": "middleware"},
 }

@@ -16,6 +16,7 @@ A soak, for a night, every run with another seed, another handler and another nu
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -59,6 +60,8 @@ def options_of(arguments: list[str]) -> tuple[Options, Path]:
 
 def main() -> int:
     options, directory = options_of(sys.argv[1:])
+    # So that what the run made is removed, too, when somebody ends it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     perform(options, directory)
     return judge.report(directory)
 

@@ -31,7 +31,6 @@ class Proxy:
         self._target = (host, port)
         self.mode = "normal"
         self._changed = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def set(self, mode: str) -> None:
         self.mode = mode

@@ -95,7 +95,8 @@ def _kill(kind: str) -> Nemesis:
             victims = _victims(world, host, kind, rng)
             whole = kind in ("supervisor", "host")
             everyone = [p.pid for p in world.processes(host, of_host=True)]
-            host.asked = whole
+            if whole:
+                host.ask()
             note |= {"at": time.monotonic_ns(), "host": name, "killed": victims}
             note["pids"] = everyone if whole else victims
             _send(victims, signal.SIGKILL)
@@ -252,7 +253,7 @@ def _power(world: World, rng: random.Random) -> Steps:
         net.cut(host.number)
         try:
             _send(pids, signal.SIGKILL)
-            host.asked = True
+            host.ask()
             yield rng.uniform(0.5, 2) * world.ttl_s
         finally:
             net.heal(host.number)
@@ -276,7 +277,7 @@ def _storm(world: World, rng: random.Random) -> Steps:
         try:
             for leaves, host in sorted(visitors, key=lambda each: each[0]):
                 yield max(0.0, leaves - time.monotonic())
-                host.asked = True
+                host.ask()
                 gently = rng.random() < 0.5
                 note["pids"] += [] if gently else [p.pid for p in world.processes(host, of_host=True)]
                 with contextlib.suppress(ProcessLookupError):
@@ -303,7 +304,7 @@ def _rolling(world: World, rng: random.Random) -> Steps:
             host = world.hosts[name]
             pids = [p.pid for p in world.processes(host, of_host=True)]
             note |= {"at": time.monotonic_ns(), "host": name, "pids": pids}
-            host.asked = True
+            host.ask()
             host.process.terminate()
             until = time.monotonic() + 40
             while not world.ended(host):

@@ -53,8 +53,8 @@ def _misbehave(do: str, what: str) -> float:
     return 0.0
 
 
-def _pass_on(event: Any, ctx: Any) -> None:
-    value, state = event.value, ctx.state
+def _pass_on(event: Any, ctx: Any, state: dict[str, Any]) -> None:
+    value = event.value
     state["n"] = state.get("n", 0) + 1
     state["chain"] = chain(state.get("chain", 0), event.id)
     ctx.emit("echoes", {"key": value["key"], "seq": value["seq"], "of": event.id})
@@ -66,8 +66,9 @@ async def relay(event: Any, ctx: Any) -> None:
     value = event.value
     more = _misbehave(value["do"], event.id) if "do" in value else 0.0
     await asyncio.sleep(_SLEEP_S + more)
+    state = ctx.state  # before the effect: if it can't be had, nothing is done
     _write(event, ctx, start)
-    _pass_on(event, ctx)
+    _pass_on(event, ctx, state)
 
 
 def relay_sync(event: Any, ctx: Any) -> None:
@@ -76,8 +77,9 @@ def relay_sync(event: Any, ctx: Any) -> None:
     value = event.value
     more = _misbehave(value["do"], event.id) if "do" in value else 0.0
     time.sleep(_SLEEP_S + more)
+    state = ctx.state  # before the effect: if it can't be had, nothing is done
     _write(event, ctx, start)
-    _pass_on(event, ctx)
+    _pass_on(event, ctx, state)
 
 
 async def echo(event: Any, ctx: Any) -> None:

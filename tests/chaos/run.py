@@ -112,7 +112,7 @@ class Run:
     def _stop(self) -> None:
         world = self.world
         for host in list(world.hosts.values()):
-            host.asked = True
+            host.ask()
             host.process.terminate()
         deadline = time.monotonic() + 40
         while world.hosts and time.monotonic() < deadline:

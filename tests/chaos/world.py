@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -88,13 +89,21 @@ class Options:
 
 @dataclass(slots=True)
 class Host:
-    """One `up` and where it runs. `asked`: it was told to end, or killed, so its end is no surprise."""
+    """One `up` and where it runs. `asked_at`: when it was told to end, or killed; its end is no surprise then."""
 
     name: str
     number: int
     process: subprocess.Popen[bytes]
     started: float
-    asked: bool = False
+    asked_at: float | None = None
+
+    @property
+    def asked(self) -> bool:
+        return self.asked_at is not None
+
+    def ask(self) -> None:
+        """To be called before anything that makes it end."""
+        self.asked_at = time.monotonic()
 
 
 class World:
@@ -225,7 +234,7 @@ class World:
         if code is None:
             return False
         # One that started while Redis was out of reach says so and ends; that is its contract.
-        young = time.monotonic() - host.started < _START_LIMIT_S
+        young = (host.asked_at or time.monotonic()) - host.started < _START_LIMIT_S
         excused = young and self.trouble_at >= host.started - 1 and code in (1, 69)
         # SIGTERM before it has begun anything just ends it.
         early = (-signal.SIGTERM,) if young else ()
@@ -247,13 +256,19 @@ class World:
 
     def processes(self, host: Host, kind: str = "", *, of_host: bool = False) -> list[psutil.Process]:
         """Live children of a host whose name begins with `kind`; with `of_host` its supervisor, too."""
+        pid = host.process.pid
         try:
-            supervisor = psutil.Process(host.process.pid)
-            found = supervisor.children(recursive=True)
-            live = [p for p in found if p.name().startswith(kind) and p.status() != psutil.STATUS_ZOMBIE]
-            return [supervisor, *live] if of_host else live
-        except psutil.NoSuchProcess:
+            # Of one thread, as a supervisor has; psutil would walk through every process of the machine.
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except OSError:
             return []
+        found = [psutil.Process(pid)] if of_host else []
+        for child in children:
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(int(child))
+                if process.name().startswith(kind) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
 
     def ours(self) -> list[int]:
         """Every live process that carries this run's mark, whoever its parent is now."""

@@ -13,6 +13,7 @@ import pytest
 from runnelctl.core.model import Batch, CommitBounds, Policy, Retry
 from runnelctl.event import Event, Reject, Skip
 from runnelctl.runtime import board as cells
+from runnelctl.runtime.context import StateUnavailable
 from runnelctl.store.wire import encoded
 from tests.bench import Bench, entry, session
 
@@ -318,6 +319,40 @@ def test_an_event_that_was_only_near_is_tried_before_it_is_convicted(bench: Make
     made.drive(*(entry(n) for n in range(1, 4)))
     assert [event_id for event_id, _ in handler.attempts] == ["1-0", "2-0", "3-0"]
     assert (made.cell(cells.U_FAILED), made.lane.ended) == (0, cells.STATE_RELEASED)
+
+
+@pytest.mark.parametrize("kind", ["each", "batch"])
+def test_a_state_that_cannot_be_read_is_no_failed_attempt(bench: MakeBench, kind: str) -> None:
+    """Redis was away for longer than the event has attempts: that is not the event's fault."""
+    left = 5
+    attempts: list[int] = []
+
+    def fetch(_: str) -> bytes | None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise StateUnavailable("Redis is away")
+        return b'{"n":41}'
+
+    async def each(event: Event, ctx: Any) -> None:
+        attempts.append(event.attempt)
+        ctx.state["n"] += 1
+
+    async def batch(events: list[Event], ctx: Any) -> None:
+        attempts.append(events[0].attempt)
+        ctx.state_of("k")["n"] += 1
+
+    made = bench(each if kind == "each" else batch, batch=Batch(size=1, within_ms=1) if kind == "batch" else None)
+    made.lane.states._fetch = fetch
+
+    async def load(*_: object) -> None:
+        """Nobody has it at hand: the handler asks again."""
+
+    made.slice.load_states = load  # type: ignore[method-assign]
+    made.drive(entry(1))
+    assert attempts == [1] * 6
+    assert made.cell(cells.U_FAILED) == 0
+    assert made.store.states["state:k"] == b'{"n":42}'
 
 
 def test_a_suspect_is_announced_before_it_is_tried(bench: MakeBench) -> None:

@@ -57,8 +57,11 @@ MORE_STREAM = {
     "capacity: 0": "5:15: capacity must be a whole number of events, at least 1, not 0",
     "validate: on": "5:15: on is a boolean to some YAML readers and text to others: write true or false, or quote it",
     "validate: sent": "5:15: validate must be send, read, both or never, not 'sent' (did you mean 'send'?)",
+    "retention: {}": "5:16: retention keeps everything: it needs events, age or both",
+    "retention: {events: 0}": "events must be a whole number of events, at least 1, not 0",
+    "retention: {age: 7}": "age must be a duration over zero",
+    "retention: {size: 1GiB}": "unknown key 'size'",
     "record: shop:Order": "5:5: record is not supported by this version yet",
-    "retention: {age: 7d}": "5:5: retention is not supported by this version yet",
     "partitions: 8": "5:5: 'partitions' is here twice, first in line 4",
     "? [a]\n    : b": "5:7: a key must be text",
 }

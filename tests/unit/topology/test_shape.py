@@ -15,7 +15,7 @@ from runnelctl.core import model
 from runnelctl.topology import building, interpolation, reading, section, shape, unsupported
 from runnelctl.topology.nodes import Findings
 
-STREAM = {"partitions", "key", "schema", "partitioner", "capacity", "validate", "codec", "compression"}
+STREAM = {"partitions", "key", "schema", "partitioner", "capacity", "validate", "codec", "compression", "retention"}
 COMMON = {
     *("processes", "policy", "scope", "order", "concurrency", "retry", "timeout", "batch", "commit"),
     *("dead_letter", "start", "max_memory", "max_events"),
@@ -37,7 +37,7 @@ def test_it_is_valid_draft_07_and_closed_everywhere() -> None:
     jsonschema.Draft7Validator.check_schema(shape.published())
     assert shape.published()["$schema"] == "http://json-schema.org/draft-07/schema#"
     found = list(_objects(shape.published()))
-    assert len(found) == 8
+    assert len(found) == 9
     for each in found:
         assert each["additionalProperties"] is False or each is found[0]["properties"].get("streams")
 

@@ -1,0 +1,23 @@
+"""Where units run, as members and own hashes write it down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from runnelctl.core.assign import Place
+
+
+def capacity(entry: bytes) -> dict[str, int]:
+    """processor -> slices, from a member's entry `time|counter|{...}`; nothing from one that can't be read."""
+    try:
+        found = json.loads(entry.split(b"|", 2)[2])["capacity"]
+        return {str(name): int(slots) for name, slots in found.items()}
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def place(owner: str, able: Mapping[str, int]) -> Place | None:
+    """The place that an own hash's `owner` field names, if that host is a member."""
+    member, _, number = owner.rpartition("/")
+    return (member, int(number)) if member in able and number.isdigit() else None
