@@ -41,17 +41,26 @@ class Next:
 
 
 def after_death(
-    history: History, *, now: float, ran_s: float, ready: bool, asked: bool, in_flight: bool, jitter: float
+    history: History,
+    *,
+    now: float,
+    ran_s: float,
+    ready: bool,
+    asked: bool,
+    in_flight: bool,
+    jitter: float,
+    killed: bool = False,
 ) -> Next:
     """What follows when a slice process ended. `asked`: it was told to leave. `in_flight`: an event was in a handler.
 
     The first death restarts at once, so that recovery takes a fork; a streak backs off, doubling to 30 s (to 1 s where
     an event is to blame); a run of 30 s ends the streak. Five idle deaths in 60 s are pardoned, the sixth is a crash
-    loop.
+    loop. Who was killed by somebody else (`killed`) before it was ready may be started again within that budget, too:
+    it says nothing of the handler, and must not cost the host.
     """
     if asked:
         return Next(Fate.GONE, 0.0, history)
-    if not ready:
+    if not ready and not killed:
         return Next(Fate.UNSTARTABLE, 0.0, history)
     streak = 1 if ran_s >= STABLE_RUN_S else history.streak + 1
     idle = tuple(at for at in history.idle_deaths if now - at < CRASH_WINDOW_S)
@@ -59,7 +68,7 @@ def after_death(
         idle = (*idle, now)
     after = replace(history, streak=streak, idle_deaths=idle)
     if len(idle) > CRASH_BUDGET:
-        return Next(Fate.CRASH_LOOP, 0.0, after)
+        return Next(Fate.CRASH_LOOP if ready else Fate.UNSTARTABLE, 0.0, after)
     if streak == 1:
         return Next(Fate.RESTART, 0.0, after)
     longest = LONGEST_PAUSE_BLAMED_S if in_flight else LONGEST_PAUSE_S

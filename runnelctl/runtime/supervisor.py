@@ -206,10 +206,10 @@ class Supervisor:
         clean = os.waitstatus_to_exitcode(status) == 0
         recycled = clean and self.board.q[base + cells.S_RECYCLE] == post.incarnation
         asked = (clean or post.cause == cells.CAUSE_DRAIN) and self._stopping_since is not None
-        ready = self.board.q[base + cells.S_READY] == post.incarnation
         text = vitals.death_text(slot, pid, status, post.cause, post.tail, self.host.plan)
         after = lifecycle.after_death(
-            post.history, now=now, ran_s=now - post.began, ready=ready, asked=asked or recycled,
+            post.history, now=now, ran_s=now - post.began, asked=asked or recycled,
+            ready=self.board.q[base + cells.S_READY] == post.incarnation, killed=vitals.killed(status, post.cause),
             in_flight=vitals.in_flight(self.host, slot) or post.cause == cells.CAUSE_STOPPED, jitter=random.random(),
         )  # fmt: skip
         post.history = after.history

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -65,6 +66,11 @@ def in_flight(host: Host, slot: Slot) -> bool:
         if q[cell + cells.U_SLOT] == slot.index and q[cell + cells.U_HELD] and d[cell + cells.U_SINCE]:
             return True
     return False
+
+
+def killed(status: int, cause: int) -> bool:
+    """Whether somebody else did it: the kernel out of memory, an operator. `cause` is set where we did it ourselves."""
+    return cause == cells.CAUSE_NONE and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
 def cause_of(status: int) -> int:

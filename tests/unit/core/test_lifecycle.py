@@ -31,6 +31,16 @@ def test_who_never_got_ready_is_not_restarted() -> None:
     assert died(ready=False).fate is Fate.UNSTARTABLE
 
 
+def test_who_was_killed_by_others_before_it_was_ready_may_try_again_within_the_budget() -> None:
+    """The kernel was out of memory, say: that must not cost the host. Unless it goes on like that."""
+    history, fates = History(), []
+    for _ in range(CRASH_BUDGET + 1):
+        after = died(history, ready=False, killed=True, in_flight=False)
+        fates.append(after.fate)
+        history = after.history
+    assert fates == [Fate.RESTART] * CRASH_BUDGET + [Fate.UNSTARTABLE]
+
+
 def test_the_first_death_restarts_at_once_and_a_streak_backs_off() -> None:
     history, pauses = History(), []
     for _ in range(10):

@@ -141,3 +141,10 @@ def test_all_ready(desk: Bench) -> None:
     assert vitals.all_ready(desk.host)
     desk.board.q[desk.board.slot(0) + cells.S_INCARNATION] = 2
     assert not vitals.all_ready(desk.host)
+
+
+def test_killed_by_others_is_sigkill_that_was_not_ours() -> None:
+    assert vitals.killed(signal.SIGKILL, cells.CAUSE_NONE)
+    assert not vitals.killed(signal.SIGKILL, cells.CAUSE_STOPPED)
+    assert not vitals.killed(signal.SIGSEGV | 0x80, cells.CAUSE_NONE)
+    assert not vitals.killed(3 << 8, cells.CAUSE_NONE)
