@@ -44,6 +44,11 @@ class Intake:
         self.fetched = entries[-1][0]
         self.event_bytes = event_bytes
 
+    def guess(self, event_bytes: float) -> None:
+        """What other partitions of the stream hold, for one that brought nothing yet: it must not keep reads small."""
+        if self.event_bytes == UNKNOWN_EVENT_BYTES:
+            self.event_bytes = event_bytes
+
     def take(self, size: int, *, gather: bool) -> list[Any]:
         """At most `size` entries, at least one. Several replies are joined only to `gather` a batch."""
         replies = self._replies

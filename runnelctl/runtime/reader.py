@@ -100,6 +100,8 @@ class Reader:
         if reply:
             by_name = dict(zip(streams, zip(lanes, asked, strict=True), strict=True))
             mean = (wire.bytes_received - before) / sum(len(entries) for _, entries in reply)
+            for lane in lanes:
+                lane.intake.guess(mean)
             for name, entries in reply:
                 lane, after = by_name[name]
                 # A lane that stopped, or began a new read session meanwhile, must not take what an old one asked for.
