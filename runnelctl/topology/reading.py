@@ -77,6 +77,8 @@ def _place_of(error: yaml.YAMLError, file: str) -> Place:
 
 def _sentence(error: yaml.YAMLError) -> str:
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error).splitlines()[0]
+    if "maximum nesting depth" in problem:  # a scanner that reads far ahead gives up before the tree does
+        return f"nested more than {MAX_DEPTH} deep"
     if "cannot start any token" in problem:
         problem += " (indent with spaces, not tabs; quote text that begins with % @ or `)"
     elif "tab character" in problem:

@@ -210,8 +210,8 @@ def test_a_schema_names_the_first_errors_with_their_paths() -> None:
     said = refusal(strict.encode, {"id": "a", "amount": -3})
     assert said == "amount: -3 is less than the minimum of 0"
     said = refusal(strict.encode, {"id": "a", "amount": -3, "kind": "x", "items": [{}, {}, {}]})
-    assert "amount: " in said
-    assert "items[1]: " in said
+    assert said.startswith("amount: -3 is less than the minimum of 0; ")
+    assert said.count(";") == 3  # which of them come first is the validator's choice
     assert said.endswith("; and 2 more")
     assert 'items[1]: "sku" is a required property' in refusal(strict.raw, b'{"id":"a","items":[{"sku":1},{}]}')
 

@@ -199,7 +199,8 @@ WHOLE = {
     "name: shop\n\tredis: x": "2:1: not YAML: found a tab character that violates indentation (indent with spaces, not tabs)",
     "name: 'shop": "not YAML: found unexpected end of stream",
     "{name: ${X}}": "not YAML: did not find expected ',' or '}' (inside braces, quote text that holds braces, as in \"${VAR}\")",
-    "[" * 100_000: "1:33: nested more than 32 deep",
+    "[" * 100_000: ": nested more than 32 deep",
+    "[" * 33: "1:33: nested more than 32 deep",
     "a: " * 1: "1:1: unknown key 'a'",
     "name: \x00": "not YAML",
 }
