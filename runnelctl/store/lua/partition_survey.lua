@@ -17,7 +17,7 @@ local reply = {added, length, last}
 for i = 2, #KEYS do
   local own = redis.call('HMGET', KEYS[i], 'epoch', 'owner', 'cursor', 'count', 'block')
   own[6] = false
-  if length > 0 and tonumber(own[4] or '0') < added then
+  if length > 0 and tonumber(own[4] or '0') < added and own[3] ~= last then
     local unread = redis.call('XRANGE', KEYS[1], '(' .. (own[3] or '0-0'), '+', 'COUNT', 1)
     if unread[1] then own[6] = unread[1][1] end
   end
