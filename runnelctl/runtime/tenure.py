@@ -17,6 +17,7 @@ from runnelctl.core.assign import Place, assign
 from runnelctl.core.charges import Cause, InFlight
 from runnelctl.core.pauses import is_paused
 from runnelctl.core.plan import Slot, Unit
+from runnelctl.core.tenancy import Claim, Move, decide, strangers
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import halts, signals
 from runnelctl.runtime.host import Host
@@ -169,6 +170,8 @@ class Tenure:
         self.halted = await self._names(wire, keys.halted(self.topology.name))
         self.paused = await self._names(wire, keys.paused(self.topology.name))
         holdings = await leases.holdings(wire, self.topology.name, self.plan.units)
+        if strangers((holding.owner for holding in holdings), members):
+            members = await present(wire, self.topology.name)
         target = self._target(members, holdings)
         wishes: list[Wish] = []
         self.unsatisfied = False
@@ -219,30 +222,32 @@ class Tenure:
         self, wire: Wire, unit: Unit, holding: Holding, target: Place | None, members: Mapping[str, bytes]
     ) -> Wish | None:
         """One unit: keep, give up, let go of what we forgot, or wish for it."""
-        ours = target is not None and target[0] == self.host.member and not self.stopped(unit)
         held = bool(self._q(unit, cells.U_HELD))
-        self._set(unit, cells.U_BLOCKED, halts.state_of(holding.record))
-        if held:
-            at = self.plan.slots[self._q(unit, cells.U_SLOT)].number
+        blocked = halts.state_of(holding.record)
+        self._set(unit, cells.U_BLOCKED, blocked)
+        astray = False
+        if held and target is not None:
             sought = holding.epoch != self._q(unit, cells.U_EPOCH)  # somebody moved the cursor: begin anew from there
-            if not ours or sought or (target is not None and target[1] != at):
+            astray = sought or target[1] != self.plan.slots[self._q(unit, cells.U_SLOT)].number
+        holder = holding.owner.rpartition("/")[0]
+        member = None if target is None else target[0]
+        claim = Claim(member, self.stopped(unit), held, astray, bool(blocked), holder)
+        match decide(self.host.member, claim, members):
+            case Move.GIVE_UP:
                 self._give_up(unit)
-            return None
-        if holding.record is not None:
-            if halts.state_of(holding.record) == cells.STATE_HALTED:
-                await self._halt(wire, unit.processor, holding.record)
-            return None
-        member = holding.owner.rpartition("/")[0]
-        if not ours:
-            if member == self.host.member:  # ours from before an expulsion or a keeper's death
+            case Move.FORGET:
                 await leases.release(wire, self.topology.name, unit, holding.epoch, int(holding.nonce))
-            return None
-        if holding.nonce and member in members and member != self.host.member:
-            self.unsatisfied = True  # its owner lives, computes the same, and will let go
-            return None
-        assert target is not None
-        slot = self.plan.slots_of(unit.processor)[target[1]]
-        return Wish(unit, slot, holding.nonce)
+            case Move.WAIT:
+                self.unsatisfied = True
+            case Move.TAKE:
+                assert target is not None
+                return Wish(unit, self.plan.slots_of(unit.processor)[target[1]], holding.nonce)
+            case Move.LEAVE:
+                if holding.record is not None and blocked == cells.STATE_HALTED:
+                    await self._halt(wire, unit.processor, holding.record)
+            case Move.KEEP:
+                pass
+        return None
 
     async def _take(self, wire: Wire, wishes: list[Wish]) -> None:
         nonces = [secrets.randbits(62) | 1 for _ in wishes]
