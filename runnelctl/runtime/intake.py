@@ -71,3 +71,9 @@ class Intake:
         self._replies.clear()
         self.count = 0
         self.fetched = cursor
+
+
+def edited(fields: list[bytes], data: bytes) -> list[bytes]:
+    """An entry's fields with the record replaced by what an operator made of it."""
+    kept = [fields[i : i + 2] for i in range(0, len(fields), 2) if fields[i] != b"data"]
+    return [b"data", data, *(part for pair in kept for part in pair)]
