@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from runnelctl import standin
 from runnelctl.errors import HandlerError
 
 _CONTEXT_NAMES = ("ctx", "context")
@@ -50,7 +51,8 @@ def resolve(spec: str, what: str = "handler") -> object:
     module_name, separator, path = spec.partition(":")
     if not separator or not module_name or not path:
         raise HandlerError(f"{what} {spec!r} is not of the form module:attribute, such as shop.handlers:charge")
-    target: Any = _imported(module_name)
+    standin.install()
+    target: Any = module(module_name)
     walked = module_name
     for name in path.split("."):
         owner = target
@@ -67,7 +69,8 @@ def resolve(spec: str, what: str = "handler") -> object:
     return target
 
 
-def _imported(name: str) -> ModuleType:
+def module(name: str) -> ModuleType:
+    """The module `name`, imported. Raises HandlerError, with the module's own exception as its cause."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -73,7 +73,10 @@ class Intake:
         self.fetched = cursor
 
 
-def edited(fields: list[bytes], data: bytes) -> list[bytes]:
-    """An entry's fields with the record replaced by what an operator made of it."""
-    kept = [fields[i : i + 2] for i in range(0, len(fields), 2) if fields[i] != b"data"]
-    return [b"data", data, *(part for pair in kept for part in pair)]
+def mend(run: list[Event], event_id: bytes, record: bytes) -> None:
+    """If that event is among these, replace its record by what an operator made of it."""
+    for event in run:
+        if event._id == event_id:
+            fields = event._fields
+            kept = [fields[i : i + 2] for i in range(0, len(fields), 2) if fields[i] != b"data"]
+            event._fields = [b"data", record, *(part for pair in kept for part in pair)]

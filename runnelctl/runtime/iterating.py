@@ -11,7 +11,6 @@ generator. An event (or a taken list, "what is in hand") is done when the handle
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -193,7 +192,7 @@ class Iteration:
                 ledger.done = first + index
                 index += 1
                 self._index, self._hand = index, 0
-                if ledger.dirty_since == math.inf:
+                if not ledger.dirty_since:
                     ledger.mark_dirty(now)
                 before, now = now, monotonic()
                 if now - before > SLOW_S:

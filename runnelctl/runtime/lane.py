@@ -15,10 +15,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from runnelctl.core import keys
-from runnelctl.event import Event, Source
+from runnelctl.event import Event
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import failures
-from runnelctl.runtime.intake import Intake, edited
+from runnelctl.runtime import failures, workload
+from runnelctl.runtime.intake import Intake, mend
 from runnelctl.runtime.ledger import Ledger
 from runnelctl.store.leases import Session
 
@@ -38,9 +38,7 @@ class Lane:
         self.grant = grant
         self.base = slice_.board.unit(unit)
         self.session = session
-        codec = slice_.codec
-        decode = slice_.decode
-        self.source = Source(self.unit.stream, self.unit.partition, decode, codec.key_of)
+        self.source = workload.source(self.unit, slice_.codec, slice_.decode)
         self.ledger = Ledger(self, session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
@@ -100,7 +98,10 @@ class Lane:
         future = self._nudge = asyncio.get_running_loop().create_future()
         if self.stopping or self.resyncing or self.ended is not None:
             return
-        await asyncio.wait((future,), timeout=seconds)
+        if seconds is None:
+            await future  # a fifth of the price
+        else:
+            await asyncio.wait((future,), timeout=seconds)
 
     # --- the drive --------------------------------------------------------------------------------------------
 
@@ -186,9 +187,7 @@ class Lane:
         elif self.ledger.done < self.last_try_until:
             run[0].attempt = self.slice.processor.retry.attempts
         if session.edit_id:
-            for event in run:
-                if event._id == session.edit_id:
-                    event._fields = edited(event._fields, session.edit)
+            mend(run, session.edit_id, session.edit)
         return run
 
     async def _fill(self, size: int, within_s: float) -> None:
@@ -240,7 +239,7 @@ class Lane:
             elif now >= deadline:
                 self.idle()
                 await slice_.woken()
-            elif now - ledger.dirty_since >= slice_.commit_every_s:
+            elif ledger.dirty_since and now - ledger.dirty_since >= slice_.commit_every_s:
                 self.idle()
                 await ledger.progress()
             else:
