@@ -60,6 +60,7 @@ def _processor(processor: model.Processor) -> dict[str, Any]:
         "timeout": duration_text(processor.timeout_ms),
         "batch": batch and {"size": batch.size, "within": duration_text(batch.within_ms)},
         "commit": {"every": duration_text(commit.every_ms), "events": commit.events},
+        "middleware": list(processor.middleware) or None,
         "dead_letter": processor.dead_letter,
         "start": processor.start.value,
         "max_memory": processor.max_memory_bytes and size_text(processor.max_memory_bytes),

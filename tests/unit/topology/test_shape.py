@@ -18,7 +18,7 @@ from runnelctl.topology.nodes import Findings
 STREAM = {"partitions", "key", "schema", "partitioner", "capacity", "validate", "codec", "compression", "retention"}
 COMMON = {
     *("processes", "policy", "scope", "order", "concurrency", "retry", "timeout", "batch", "commit"),
-    *("dead_letter", "start", "max_memory", "max_events"),
+    *("dead_letter", "start", "max_memory", "max_events", "middleware"),
 }
 
 
@@ -147,6 +147,7 @@ PROCESSOR_VALUES: dict[str, list[Any]] = {
     "start": ["earliest", "latest", "first"],
     "max_memory": ["1MiB", "1", "0KB", "1.5GB"],
     "max_events": [1, 0],
+    "middleware": [["a:b"], [], "a:b", ["c"]],
 }
 CASES = [("streams", key, value) for key, values in STREAM_VALUES.items() for value in values] + [
     ("processors", key, value) for key, values in PROCESSOR_VALUES.items() for value in values
