@@ -45,6 +45,7 @@ def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topolo
         streams=streams,
         processors=processors,
         pythonpath=_pythonpath(section, findings),
+        durability=_durability(section, findings),
         lease_ttl_ms=_lease_ttl_ms(section.section("lease"), findings),
         drain_ms=section.duration_ms("drain", 30_000),
     )
@@ -68,6 +69,19 @@ def _redis(section: Section, findings: Findings) -> str:
     if mistake:
         findings.wrong(scalar, mistake)
     return scalar.text
+
+
+def _durability(section: Section, findings: Findings) -> model.Durability | None:
+    if section.text("durability") == "disk":
+        return model.Durability(disk=True)
+    if not section.has("durability") or section.node("durability") is None:
+        return None
+    wanted = section.section("durability")
+    flag = wanted.text("disk")
+    built = model.Durability(replicas=wanted.integer("replicas") or 0, disk=(flag or "").lower() == "true")
+    if built == model.Durability() and wanted.mappings and not findings.problems:
+        findings.problem(wanted.mappings[0].place, "durability asks for nothing: it needs replicas, disk: true or both")
+    return built if built != model.Durability() else None
 
 
 def _pythonpath(section: Section, findings: Findings) -> tuple[str, ...]:
