@@ -41,7 +41,7 @@ class Lane:
         self.ledger = Ledger(self, session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
-        self.intake = Intake(session.cursor)
+        self.intake = Intake(session.cursor, slice_.batch_size)
         self.events_key = keys.events(slice_.topology.name, self.unit.stream, self.unit.partition).encode()
         self.check_at = 0.0
         # Up to these ordinals events run one by one: a batch died or failed, and its culprit is looked for.
@@ -50,6 +50,7 @@ class Lane:
         self.resyncing = False  # start a new read session before anything else
         self.ended: int | None = None  # a board STATE_ once the lane is over
         self.thread: ThreadPoolExecutor | None = None
+        self.loop: asyncio.AbstractEventLoop
         self._nudge: asyncio.Future[None] | None = None
 
     @property
@@ -57,7 +58,7 @@ class Lane:
         """Whether the reader should ask for more."""
         if self.stopping or self.resyncing or self.ended is not None:
             return False
-        return self.intake.has_room(self.slice.share)
+        return self.intake.has_room
 
     def feed(self, entries: list[Any], event_bytes: float) -> None:
         """Take entries as Redis sent them."""
@@ -92,7 +93,7 @@ class Lane:
 
     async def wait(self, seconds: float | None) -> None:
         """Sleep until a nudge, or for so many seconds."""
-        future = self._nudge = asyncio.get_running_loop().create_future()
+        future = self._nudge = self.loop.create_future()
         if self.stopping or self.resyncing or self.ended is not None:
             return
         if seconds is None:
@@ -104,12 +105,16 @@ class Lane:
 
     async def drive(self) -> None:
         """Handle events until the lease is given up, lost, or blocked by the policy."""
+        self.loop = asyncio.get_running_loop()  # asked for once: asking makes a system call
         try:
             if self.session.lost:
                 failures.block_trimmed(self, self.session.lost)
             while self.ended is None and not self.stopping:
                 if self.resyncing:
                     await self.read_anew()
+                elif not self.intake.count:
+                    self.idle()
+                    await self.wait(None)
                 elif run := await self._next_run():
                     await self._handle(run)
             self.idle()
@@ -122,20 +127,18 @@ class Lane:
     async def _next_run(self) -> list[Event]:
         """The next events to start: one batch, or all that is buffered within the commit bound. May be none."""
         slice_, ledger = self.slice, self.ledger
-        if self.session.suspect <= ledger.done:
+        if slice_.suspect is self and self.session.suspect <= ledger.done:
             slice_.suspect_over(self)
         room = slice_.commit_events - (ledger.done - ledger.committed)
         if room <= 0:
             self.idle()
             await ledger.progress()
             return []
-        if not self.intake.count:
-            self.idle()
-            await self.wait(None)
-            return []
-        size = await self._run_size(room)
-        if not size:
-            return []
+        size = min(slice_.batch_size or room, room)
+        if ledger.done < self.session.suspect or ledger.done < self.alone_until or ledger.done < self.last_try_until:
+            size = await self._careful_size(size)
+            if not size:
+                return []
         if slice_.batch_size and 1 < size > self.intake.count:
             self.idle()
             await self._fill(size, slice_.batch_within_s)
@@ -147,12 +150,12 @@ class Lane:
             await slice_.load_states(self.states, run)
         return [] if self.ended is not None or self.resyncing else run
 
-    async def _run_size(self, room: int) -> int:
-        """How many events to take, 0 to look again. An event under suspicion runs straight after a commit and alone in
-        its slice: if it kills the process again, the board names it and nobody else is charged."""
+    async def _careful_size(self, size: int) -> int:
+        """How many of the next `size` events to take, 0 to look again. An event under suspicion runs straight after a
+        commit and alone in its slice: if it kills the process again, the board names it and nobody else is charged."""
         ledger, suspect = self.ledger, self.session.suspect
-        single = ledger.done < max(self.alone_until, self.last_try_until)
-        size = 1 if single else min(self.slice.batch_size or room, room)
+        if ledger.done < self.alone_until or ledger.done < self.last_try_until:
+            size = 1
         if suspect <= ledger.done:
             return size
         if suspect > ledger.done + 1:
@@ -282,7 +285,8 @@ class Lane:
     def idle(self) -> None:
         """Nothing of this lane is in a handler: a death now is not this event's fault, and no timeout runs."""
         self.slice.board.d[self.base + cells.U_SINCE] = 0.0
-        self.slice.quiet(self)
+        if self.slice.suspect is not None:
+            self.slice.quiet(self)
 
     def count(self, cell: int, by: int = 1) -> None:
         self.slice.board.q[self.base + cell] += by

@@ -21,7 +21,7 @@ from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, intake, signals, workload
+from runnelctl.runtime import calls, signals, workload
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
@@ -55,7 +55,7 @@ class Slice:
         self.batch_within_s = self.processor.batch.within_ms / 1000 if self.processor.batch else 0.0
         self.committer = Committer(self, max(1_000, self.topology.lease_ttl_ms))
         self.reader = Reader(self)
-        self._suspect: Lane | None = None
+        self.suspect: Lane | None = None  # the lane for whose suspect the others pause
         self._woken: asyncio.Future[None] | None = None
         self._leaving = False
         self._opening: set[int] = set()  # units whose first session is being read
@@ -191,11 +191,6 @@ class Slice:
 
     # --- what lanes use ---------------------------------------------------------------------------------------
 
-    @property
-    def share(self) -> int:
-        """How many events each lane may read at once."""
-        return intake.share(len(self.lanes))
-
     async def read_session(self, unit: Unit) -> leases.Session:
         """The unit's own hash, asked for until Redis answers."""
         while True:
@@ -254,24 +249,24 @@ class Slice:
 
     def may_try_suspect(self, lane: Lane) -> bool:
         """Reserve the slice for a lane's suspect. True once no other lane has anything in a handler."""
-        if self._suspect is None:
-            self._suspect = lane
+        if self.suspect is None:
+            self.suspect = lane
             for other in self.lanes.values():
                 other.check_at = 0.0
-        return self._suspect is lane and not self._busy_beside(lane)
+        return self.suspect is lane and not self._busy_beside(lane)
 
     def reserved_for_another(self, lane: Lane) -> bool:
-        return self._suspect is not None and self._suspect is not lane
+        return self.suspect is not None and self.suspect is not lane
 
     def quiet(self, lane: Lane) -> None:
         """A lane has nothing in a handler; one that waits for quiet may go on."""
-        if self._suspect is not None and self._suspect is not lane:
-            self._suspect.nudge()
+        if self.suspect is not None and self.suspect is not lane:
+            self.suspect.nudge()
 
     def suspect_over(self, lane: Lane) -> None:
         """The lane has no suspect (any more)."""
-        if self._suspect is lane:
-            self._suspect = None
+        if self.suspect is lane:
+            self.suspect = None
             for other in self.lanes.values():
                 other.nudge()
 
