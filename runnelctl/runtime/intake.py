@@ -18,26 +18,28 @@ def share(lanes: int) -> int:
 
 
 class Intake:
-    """Replies as they came, in order. `fetched` is the id of the last entry in it, or where to read on from.
-
-    `batch`: how many events the handler wants at once, so that it is never kept from having them.
-    """
+    """Replies as they came, in order. `fetched` is the id of the last entry in it, or where to read on from."""
 
     __slots__ = ("_least", "_replies", "_room", "asked", "behind", "count", "event_bytes", "fetched")
 
-    def __init__(self, cursor: bytes, batch: int = 0) -> None:
+    def __init__(self, cursor: bytes) -> None:
         self._replies: deque[list[Any]] = deque()
         self.count = 0
         self.event_bytes = 0.0  # the mean of the last reply; 0 before the first
         self.fetched = cursor
         self.asked: bytes | None = None  # the read under way asks for what follows this id; None: for nothing of ours
         self.behind = True  # as far as is known, Redis has more than was read
-        self._least = self._room = max(LANE_EVENTS_LEAST, batch)
+        self._least = self._room = LANE_EVENTS_LEAST
 
     @property
     def has_room(self) -> bool:
         """Whether another read is welcome. One may be here while the next is under way: that is the read-ahead."""
         return self.count <= self._room and self.count * self.event_bytes < BUFFER_BYTES
+
+    def want(self, events: int) -> None:
+        """The handler is to get so many at once: never be full with fewer."""
+        self._least = max(self._least, events)
+        self._room = max(self._room, events)
 
     def ask(self, count: int) -> bytes:
         """A read goes out that brings up to `count` entries; returns after which id."""
@@ -76,3 +78,12 @@ class Intake:
         self.fetched = cursor
         self.asked = None
         self.behind = True
+
+
+def mend(run: list[Event], event_id: bytes, record: bytes) -> None:
+    """If that event is among these, replace its record by what an operator made of it."""
+    for event in run:
+        if event._id == event_id:
+            fields = event._fields
+            kept = [fields[i : i + 2] for i in range(0, len(fields), 2) if fields[i] != b"data"]
+            event._fields = [b"data", record, *(part for pair in kept for part in pair)]

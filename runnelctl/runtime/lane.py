@@ -18,11 +18,12 @@ from runnelctl.core import keys
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import failures, workload
-from runnelctl.runtime.intake import Intake
+from runnelctl.runtime.intake import Intake, mend
 from runnelctl.runtime.ledger import Ledger
 from runnelctl.store.leases import Session
 
 if TYPE_CHECKING:
+    from runnelctl.runtime.iterating import Iteration
     from runnelctl.runtime.slice import Slice
 
 TURN_S = 0.010  # how long a lane may run before the others get a turn and the lease is looked at
@@ -41,7 +42,7 @@ class Lane:
         self.ledger = Ledger(self, session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
-        self.intake = Intake(session.cursor, slice_.batch_size)
+        self.intake = Intake(session.cursor)
         self.events_key = keys.events(slice_.topology.name, self.unit.stream, self.unit.partition).encode()
         self.check_at = 0.0
         # Up to these ordinals events run one by one: a batch died or failed, and its culprit is looked for.
@@ -49,6 +50,8 @@ class Lane:
         self.stopping = False  # finish what runs, commit, release
         self.resyncing = False  # start a new read session before anything else
         self.ended: int | None = None  # a board STATE_ once the lane is over
+        self.batch_size, self.batch_within_s = slice_.batch_size, slice_.batch_within_s
+        self.iteration: Iteration | None = None
         self.thread: ThreadPoolExecutor | None = None
         self.loop: asyncio.AbstractEventLoop
         self._nudge: asyncio.Future[None] | None = None
@@ -118,6 +121,8 @@ class Lane:
                 elif run := await self._next_run():
                     await self._handle(run)
             self.idle()
+            if self.iteration is not None:
+                await self.iteration.finish()
             await self.ledger.close()
         finally:
             self.idle()
@@ -134,14 +139,14 @@ class Lane:
             self.idle()
             await ledger.progress()
             return []
-        size = min(slice_.batch_size or room, room)
+        size = min(self.batch_size or room, room)
         if ledger.done < self.session.suspect or ledger.done < self.alone_until or ledger.done < self.last_try_until:
             size = await self._careful_size(size)
             if not size:
                 return []
-        if slice_.batch_size and 1 < size > self.intake.count:
+        if self.batch_size and 1 < size > self.intake.count:
             self.idle()
-            await self._fill(size, slice_.batch_within_s)
+            await self._fill(size, self.batch_within_s)
             if self.stopping or self.resyncing or self.ended is not None:
                 return []
         run = self._take(size)
@@ -176,7 +181,7 @@ class Lane:
 
     def _take(self, size: int) -> list[Event]:
         source, session = self.source, self.session
-        entries = self.intake.take(size, gather=bool(self.slice.batch_size))
+        entries = self.intake.take(size, gather=bool(self.batch_size))
         run = [Event(event_id, fields, source) for event_id, fields in entries]
         if self.hungry:
             self.slice.reader.room_made(self)
@@ -185,15 +190,17 @@ class Lane:
         elif self.ledger.done < self.last_try_until:
             run[0].attempt = self.slice.processor.retry.attempts
         if session.edit_id:
-            for event in run:
-                if event._id == session.edit_id:
-                    event._fields = edited(event._fields, session.edit)
+            mend(run, session.edit_id, session.edit)
         return run
 
     async def _fill(self, size: int, within_s: float) -> None:
         """Wait for a batch to fill, at most so long."""
-        until = monotonic() + within_s
-        while self.intake.count < size and (left := until - monotonic()) > 0:
+        self.intake.want(size)
+        if self.hungry:
+            self.slice.reader.room_made(self)
+        clock = self.loop.time  # the one that `wait` goes by
+        until = clock() + within_s
+        while self.intake.count < size and (left := until - clock()) > 0:
             await self.wait(left)
             if self.stopping or self.resyncing or self.ended is not None:
                 return
@@ -295,9 +302,3 @@ class Lane:
         """Put handler calls into the latency histogram."""
         bucket = min(cells.LATENCY_BUCKETS - 1, int(seconds * 1e6).bit_length())
         self.slice.board.q[self.base + cells.U_LATENCY + bucket] += events
-
-
-def edited(fields: list[bytes], data: bytes) -> list[bytes]:
-    """An entry's fields with the record replaced by what an operator made of it."""
-    kept = [fields[i : i + 2] for i in range(0, len(fields), 2) if fields[i] != b"data"]
-    return [b"data", data, *(part for pair in kept for part in pair)]
