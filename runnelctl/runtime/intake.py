@@ -10,11 +10,14 @@ from runnelctl.event import Event
 READ_EVENTS = 4_096  # of all lanes together: small enough for the processor's caches, large enough to amortise a read
 LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000
 BUFFER_BYTES = 8 * 1024 * 1024
+REPLY_BYTES = 32 * 1024 * 1024
 
 
-def share(lanes: int) -> int:
-    """One lane's part of a read that is to bring events of so many."""
-    return max(LANE_EVENTS_LEAST, min(LANE_EVENTS_MOST, READ_EVENTS // max(1, lanes)))
+def read_count(lanes: int, behind: int, event_bytes: float) -> int:
+    """How many events of each of so many lanes to ask for, where `behind` of them have events for sure, of so many
+    bytes at the most."""
+    share = max(LANE_EVENTS_LEAST, min(LANE_EVENTS_MOST, READ_EVENTS // (behind or lanes)))
+    return max(1, min(share, int(min(BUFFER_BYTES, REPLY_BYTES / lanes) / event_bytes)))
 
 
 class Intake:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from runnelctl.core import keys
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import failures, workload
+from runnelctl.runtime import failures, suspicion, workload
 from runnelctl.runtime.intake import Intake, mend
 from runnelctl.runtime.ledger import Ledger
 from runnelctl.store.leases import Session
@@ -132,8 +132,8 @@ class Lane:
     async def _next_run(self) -> list[Event]:
         """The next events to start: one batch, or all that is buffered within the commit bound. May be none."""
         slice_, ledger = self.slice, self.ledger
-        if slice_.suspect is self and self.session.suspect <= ledger.done:
-            slice_.suspect_over(self)
+        if slice_.trial.lane is self and self.session.suspect <= ledger.done:
+            slice_.trial.over(self)
         room = slice_.commit_events - (ledger.done - ledger.committed)
         if room <= 0:
             self.idle()
@@ -141,7 +141,7 @@ class Lane:
             return []
         size = min(self.batch_size or room, room)
         if ledger.done < self.session.suspect or ledger.done < self.alone_until or ledger.done < self.last_try_until:
-            size = await self._careful_size(size)
+            size = await suspicion.careful_size(self, size)
             if not size:
                 return []
         if self.batch_size and 1 < size > self.intake.count:
@@ -154,30 +154,6 @@ class Lane:
             self.idle()
             await slice_.load_states(self.states, run)
         return [] if self.ended is not None or self.resyncing else run
-
-    async def _careful_size(self, size: int) -> int:
-        """How many of the next `size` events to take, 0 to look again. An event under suspicion runs straight after a
-        commit and alone in its slice: if it kills the process again, the board names it and nobody else is charged."""
-        ledger, suspect = self.ledger, self.session.suspect
-        if ledger.done < self.alone_until or ledger.done < self.last_try_until:
-            size = 1
-        if suspect <= ledger.done:
-            return size
-        if suspect > ledger.done + 1:
-            return min(size, suspect - ledger.done - 1)
-        if ledger.done > ledger.committed:
-            await ledger.progress()
-            return 0
-        if self._convicted():
-            return 1
-        if not self.slice.may_try_suspect(self):
-            self.idle()
-            await self.wait(None)
-        elif not ledger.seq:
-            await ledger.announce()
-        else:
-            return 1
-        return 0
 
     def _take(self, size: int) -> list[Event]:
         source, session = self.source, self.session
@@ -209,7 +185,7 @@ class Lane:
         """Take a run to its end, or as far as this lease goes."""
         self.ledger.open_run(run)
         call = self.slice.call
-        index = failures.settle_dead(self, run) if self._convicted() else 0
+        index = failures.settle_dead(self, run) if suspicion.convicted(self) else 0
         while index < len(run) and self.ended is None:
             if monotonic() >= self.check_at and not await self.pause():
                 break
@@ -217,12 +193,6 @@ class Lane:
             if error is not None:
                 index = await failures.settle(self, run, index, error)
         self.ledger.close_run(index)
-
-    def _convicted(self) -> bool:
-        """The next event killed its process as often as it may, at least once with nothing else in flight."""
-        session = self.session
-        is_next = session.suspect == self.ledger.done + 1
-        return is_next and session.sure and session.tries >= self.slice.processor.retry.attempts
 
     async def pause(self) -> bool:
         """What is rare: is the lease still ours and fresh, is a commit overdue; then a turn for the other lanes.
@@ -239,7 +209,7 @@ class Lane:
                 return False
             now = monotonic()
             deadline = d[cells.H_DEADLINE]
-            if slice_.reserved_for_another(self):
+            if slice_.trial.bars(self):
                 self.idle()
                 await self.wait(None)
             elif now >= deadline:
@@ -292,8 +262,8 @@ class Lane:
     def idle(self) -> None:
         """Nothing of this lane is in a handler: a death now is not this event's fault, and no timeout runs."""
         self.slice.board.d[self.base + cells.U_SINCE] = 0.0
-        if self.slice.suspect is not None:
-            self.slice.quiet(self)
+        if self.slice.trial.lane is not None:
+            self.slice.trial.quiet(self)
 
     def count(self, cell: int, by: int = 1) -> None:
         self.slice.board.q[self.base + cell] += by

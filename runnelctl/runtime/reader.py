@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from runnelctl.runtime.committer import Link
-from runnelctl.runtime.intake import BUFFER_BYTES, share
+from runnelctl.runtime.intake import read_count
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 BLOCK_MS = 5_000
 ANSWER_MS = 3_000  # beyond BLOCK, before the connection counts as dead
-REPLY_BYTES = 32 * 1024 * 1024
 UNKNOWN_EVENT_BYTES = 1024 * 1024  # the guess before anything was read: start small, grow with what is seen
 GROUP = 32  # lanes known to have more, and as many of the others, in one read
 REFUSED = "reads"  # who has trouble when the connection stands and the server won't let us read
@@ -56,13 +55,13 @@ class Reader:
     async def main(self) -> None:
         """Read for ever."""
         while True:
-            if not self._behind and not self._level:
-                self._idle = asyncio.get_running_loop().create_future()
-                await self._idle
-            elif (wire := self.link.up) is None:
+            if (wire := self.link.up) is None:
                 await self.link.get()
                 for lane in self.slice.lanes.values():
                     lane.resync()
+            elif not self._behind and not self._level:
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
             else:
                 await self._read(wire)
 
@@ -82,7 +81,7 @@ class Reader:
         if not lanes:
             return
         largest = max(lane.intake.event_bytes or self._event_bytes for lane in lanes)
-        count = max(1, min(share(behind or len(lanes)), int(min(BUFFER_BYTES, REPLY_BYTES / len(lanes)) / largest)))
+        count = read_count(len(lanes), behind, largest)
         streams = [lane.events_key for lane in lanes]
         asked = [lane.intake.ask(count) for lane in lanes]
         before = wire.bytes_received
@@ -112,7 +111,7 @@ class Reader:
         name, entries = next(found, (b"", []))
         for lane, after in zip(lanes, asked, strict=True):
             intake = lane.intake
-            brought = []
+            brought: list[Any] = []
             if name == lane.events_key:
                 brought = entries
                 name, entries = next(found, (b"", []))
