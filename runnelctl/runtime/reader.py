@@ -129,7 +129,7 @@ class Reader:
         """End the blocking read, so that the next one has more lanes. The two connections race: ask until it ended."""
         try:
             while self._wire is wire and wire.lost is None:
-                control = self.slice.committer.link.up
+                control = self.slice.committer.side.up
                 if control is None or await control.call("CLIENT", "UNBLOCK", wire.client_id):
                     return
                 await asyncio.sleep(0.001)

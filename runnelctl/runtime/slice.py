@@ -195,25 +195,25 @@ class Slice:
     async def read_session(self, unit: Unit) -> leases.Session:
         """The unit's own hash, asked for until Redis answers."""
         while True:
-            wire = await self.committer.link.get()
+            wire = await self.committer.side.get()
             try:
                 session = await leases.session(wire, self.topology.name, unit)
                 self.outage.over("sessions")
                 return session
             except (ConnectionLost, ReplyError) as error:
                 self.outage.began("sessions", error)
-                self.committer.link.drop()
+                self.committer.side.drop()
                 await asyncio.sleep(0.2)
 
     async def load_states(self, states: States, run: list[Event]) -> None:
         """Read the states that a run will need, in one command."""
         wanted = states.missing({key for event in run if (key := workload.key_or_none(event)) is not None})
         while wanted:
-            wire = await self.committer.link.get()
+            wire = await self.committer.side.get()
             try:
                 texts = await wire.call("MGET", *(states.redis_key(key) for key in wanted))
             except (ConnectionLost, ReplyError):
-                self.committer.link.drop()
+                self.committer.side.drop()
                 await asyncio.sleep(0.2)
                 continue
             for key, text in zip(wanted, texts, strict=True):
