@@ -14,10 +14,14 @@ local own, events = KEYS[1], KEYS[2]
 local MAX_WORDS = 4000 -- of one entry; they are passed on Lua's stack, which has room for 8,000
 local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'seq', 'suspect', 'deleted')
 -- A release took the nonce away; whoever has its epoch and asks for the same commit again only missed the reply.
-if h[1] == ARGV[1] and h[2] == '' and h[6] == ARGV[3] then return {'ALREADY'} end
+local function already() -- a write all the same, so that a WAIT after it speaks of this commit (store/durability.py)
+  redis.call('HSET', own, 'seq', ARGV[3])
+  return {'ALREADY'}
+end
+if h[1] == ARGV[1] and h[2] == '' and h[6] == ARGV[3] then return already() end
 if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return {'FENCED', h[1] or '', h[3] or ''} end
 local seq = tonumber(ARGV[3])
-if seq == tonumber(h[6]) then return {'ALREADY'} end
+if seq == tonumber(h[6]) then return already() end
 if seq ~= tonumber(h[6]) + 1 or h[4] ~= ARGV[4] then return {'CURSOR', h[4]} end
 local function behind(id, cursor)
   -- Whether an id lies at or before the cursor.
