@@ -84,9 +84,10 @@ class Committer:
 
     async def main(self) -> None:
         """Commit for ever."""
+        loop = asyncio.get_running_loop()
         while True:
             if not self._dirty:
-                self._idle = asyncio.get_running_loop().create_future()
+                self._idle = loop.create_future()
                 await self._idle
             wire = await self.link.get()
             lanes, self._dirty = self._dirty, {}
