@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import blocked, editing, options, resuming, targets
+from runnelctl.cli import blocked, editing, names, options, resuming, targets
 from runnelctl.core.model import Topology
 from runnelctl.records import codec_for
 from runnelctl.runtime import mending
@@ -21,7 +21,7 @@ from runnelctl.store.reach import Reached, reach
 
 
 @click.command()
-@click.argument("target", metavar="[PROCESSOR[:PARTITION]]", required=False)
+@click.argument("target", metavar="[PROCESSOR[:PARTITION]]", required=False, shell_complete=names.processors)
 @click.option("-k", "--key", help="Only where the failed event has this key.")
 @click.option("--skip", is_flag=True, help="Move the failed event to the dead letters and go on behind it.")
 @click.option("--edit", is_flag=True, help="Mend the failed record in $VISUAL or $EDITOR, then retry it.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import consent, moments, options, targets
+from runnelctl.cli import consent, moments, names, options, targets
 from runnelctl.cli.targets import Target
 from runnelctl.core.model import Topology
 from runnelctl.runtime import mending
@@ -22,7 +22,7 @@ _WORDS = {"earliest": b"-", "latest": b"+"}
 
 
 @click.command()
-@click.argument("target", metavar="PROCESSOR[:PARTITION]")
+@click.argument("target", metavar="PROCESSOR[:PARTITION]", shell_complete=names.processors)
 @click.option(
     "--to",
     "to",

@@ -9,8 +9,8 @@ from __future__ import annotations
 _KEYS = {
     "": {"tasks": "tasks", "start": "start (fork or spawn)"},
     "streams.*": {"record": "record"},
-    "processors.*": {"match": "match", "middleware": "middleware"},
-    "defaults": {"match": "match", "middleware": "middleware"},
+    "processors.*": {"match": "match"},
+    "defaults": {"match": "match"},
 }
 
 _VALUES = {
@@ -23,14 +23,7 @@ _VALUES = {
     "defaults.order": ("key",),
 }
 
-_REDIS_SCHEMES = (
-    "redis+sentinel",
-    "rediss+sentinel",
-    "redis+cluster",
-    "rediss+cluster",
-    "valkey+sentinel",
-    "valkey+cluster",
-)
+_REDIS_SCHEMES = ("redis+cluster", "rediss+cluster", "valkey+cluster", "valkeys+cluster")
 
 _SENTENCE = "is not supported by this version yet"
 
