@@ -6,9 +6,9 @@
    the owner; one nonce commits per epoch, also over failovers; nothing that was trimmed unread is passed in silence.
 
    Flags take a safeguard away (the model must then fail) or choose a size; models/check runs them all:
-     NOFENCE NONCE_OFF EPOCH_COUNTS SEQ_OFF CURSOR_OFF HISTORY_OFF TRIM_OFF IDS_REPEAT BLOCK_OFF BOTH, W=3, EVENTS=n
+     NOFENCE NONCE_OFF EPOCH_COUNTS SEQ_OFF CURSOR_OFF HISTORY_OFF TRIM_OFF BLOCK_OFF BOTH, W=3, EVENTS=n
    Left out: several partitions, batches (a commit is of one event), the order of keys, suspects and charges, members and
-   their beats (anybody may take the partition at any time), seek, the producers' numbers, effects (an output is a bit). */
+   their beats (anybody may take the partition at any time), ids that are given twice, seek, the producers' numbers, effects (an output is a bit). */
 #ifndef W
 #define W 2
 #endif
@@ -81,11 +81,11 @@
 #endif
 
 /* Redis: the own hash, the stream (a set of ids), and what the outputs are of. All of it rolls back together. */
-byte e, n, cur, cs, cnt, added, ent, done, lost, acc;
+byte e, n, cur, cs, cnt, added, ent, done, lost, acc, last;
 bit q;
-byte re, rn, rcur, rcs, rcnt, radded, rent, rdone, rlost, racc; /* the replica */
+byte re, rn, rcur, rcs, rcnt, radded, rent, rdone, rlost, racc, rlast; /* the replica */
 bit rq;
-byte clock, fo, nn, ids;      /* do not roll back: time, failovers, nonces given, ids given */
+byte clock, fo, nn, sent, used; /* do not roll back: time, failovers, nonces and events given, ids ever used */
 byte com[EPOCHS + 2];         /* which nonce committed under an epoch, ever */
 byte offer_e, offer_n, offer_to = 255; /* a hand-over under way */
 
@@ -100,16 +100,19 @@ inline fresh_epoch() {
 }
 
 active proctype world() {
+  byte x;
   do
   :: atomic { re = e; rn = n; rcur = cur; rcs = cs; rcnt = cnt; radded = added; rent = ent; rdone = done; rlost = lost;
-       racc = acc; rq = q }
+       racc = acc; rq = q; rlast = last }
   :: atomic { fo < FAILOVERS && MAYFAIL -> fo++; e = re; n = rn; cur = rcur; cs = rcs; cnt = rcnt; added = radded; ent = rent;
-       done = rdone; lost = rlost; acc = racc; q = rq;
-#ifdef IDS_REPEAT
-       ids = added
-#endif
-     }
-  :: atomic { ids < EVENTS -> ids++; ent = ent | BIT(ids); added++ }
+       done = rdone; lost = rlost; acc = racc; q = rq; last = rlast }
+  :: atomic { sent < EVENTS -> /* ids rise, with gaps; a new server whose clock is behind fills the gaps of the old one */
+       if :: x = last + 1 :: x = last + 2 fi;
+       if
+       :: x <= 4 && (used & BIT(x)) == 0 -> sent++; ent = ent | BIT(x); used = used | BIT(x); last = x; added++
+       :: else
+       fi;
+       x = 0 }
   :: atomic { ent != 0 && lost == 0 && acc == 0 && MAYTRIM -> /* a stranger takes the oldest entry, once */
        if
        :: NEXT(ent, 0) > cur -> lost = lost | BIT(NEXT(ent, 0))

@@ -24,6 +24,7 @@ from runnelctl.runtime.host import Host
 from runnelctl.runtime.places import capacity, place
 from runnelctl.store import leases, members
 from runnelctl.store.leases import Blocked, Busy, Granted, Holding
+from runnelctl.store.members import present
 from runnelctl.store.wire import Wire
 
 _PUT_DOWN = (cells.CAUSE_STOPPED, cells.CAUSE_DRAIN)

@@ -15,7 +15,6 @@ from tests.simulation.scheduler import LOST, Actor, Call, Group, Wait
 
 if TYPE_CHECKING:
     from tests.simulation.host import Cell, Host
-    from tests.simulation.world import World
 
 RUN = 4  # events per commit at most
 OVER = ("released", "quarantined", "halted", "lost")

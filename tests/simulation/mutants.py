@@ -113,9 +113,7 @@ def _drops_one(capacity: Any, owners: Any, turn: int) -> list[Any]:
 
 def _no_deadline(self: lane.Lane) -> Any:
     """Starts whatever the host's deadline says."""
-    if self.ended or self.resync or not self._wanted():
-        return False
-    return True
+    return not (self.ended or self.resync or not self._wanted())
     yield
 
 

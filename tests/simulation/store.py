@@ -138,8 +138,9 @@ class Store:
         if n > 0:
             if self._unknown(stream, parse(new)):
                 return ["HISTORY"]
-            if lost := self._trimmed(own, stream):
+            if (lost := self._trimmed(own, stream)) > 0:
                 return ["TRIMMED", str(lost)]
+        counted = n > 0 and stream is not None and _holes(own, stream)
         effects = _effects(keys, args[9:])
         checked: set[str] = set()
         for op, name, limit, _ in effects:
@@ -153,6 +154,8 @@ class Store:
         if own["suspect"] != "0" and count >= int(own["suspect"]):
             self._hset(keys[0], **_CLEAN)
         self._hset(keys[0], cursor=new, count=str(count), seq=seq)
+        if counted and stream is not None:
+            self._hset(keys[0], deleted=text_of(stream.deleted))
         if block:
             self._hset(keys[0], block=block)
         if release == "1":
@@ -174,7 +177,11 @@ class Store:
         return stream is None or not stream.has(new)
 
     def _trimmed(self, own: dict[str, str], stream: Stream | None) -> int:
-        return max(0, stream.gone - int(own["count"])) if stream else 0
+        assert stream is not None
+        gone, count = stream.gone - int(own["count"]), int(own["count"])
+        if gone > 0 or _holes(own, stream):
+            gone = max(gone, stream.added - count - stream.behind(parse(own["cursor"])))
+        return gone
 
     def _refusal(self, op: str, name: str, limit: int) -> Reply:
         """Why this effect can't be, or None."""
@@ -213,7 +220,9 @@ class Store:
         if mended:
             self._hset(keys[0], edit_id=event, edit=mended)
         if accept == "1" and stream is not None:
-            self._hset(keys[0], count=str(max(int(own.get("count", "0")), stream.gone)))
+            passed = stream.added - stream.behind(parse(own.get("cursor", "0-0")))
+            count = str(max(int(own.get("count", "0")), passed))
+            self._hset(keys[0], count=count, deleted=text_of(stream.deleted))
         return ["OK"]
 
     def _not_this_block(self, own: dict[str, str], event: str) -> Reply:
@@ -338,6 +347,12 @@ class Store:
 
     def _remembered(self, producer: str) -> str | None:
         return self.data.get(producer)
+
+
+def _holes(own: dict[str, str], stream: Stream) -> bool:
+    """Whether something unread may have been deleted from between others since that was last counted."""
+    deleted = stream.deleted
+    return deleted > parse(own["cursor"]) and text_of(deleted) != own.get("deleted")
 
 
 def _entries(args: Sequence[str]) -> list[tuple[str, ...]]:

@@ -24,19 +24,21 @@ class Exhausted(Exception):
 class Stream:
     """Ids in order with their fields beside them; `groups` is name -> last id delivered, entries read."""
 
-    __slots__ = ("added", "fields", "groups", "ids", "last")
+    __slots__ = ("added", "deleted", "fields", "groups", "ids", "last")
 
     def __init__(self) -> None:
         self.ids: list[Id] = []
         self.fields: list[tuple[str, ...]] = []
         self.added = 0
         self.last: Id = (0, 0)
+        self.deleted: Id = (0, 0)  # the highest id that XDEL took; XTRIM leaves no trace there
         self.groups: dict[str, tuple[Id, int]] = {}
 
     def copy(self) -> Stream:
         twin = Stream()
         twin.ids, twin.fields = list(self.ids), list(self.fields)
         twin.added, twin.last, twin.groups = self.added, self.last, dict(self.groups)
+        twin.deleted = self.deleted
         return twin
 
     @property
@@ -75,6 +77,10 @@ class Stream:
         at = bisect_right(self.ids, entry_id)
         return self.ids[at : at + count]
 
+    def behind(self, entry_id: Id) -> int:
+        """How many entries there are behind an id."""
+        return len(self.ids) - bisect_right(self.ids, entry_id)
+
     def between(self, after: Id, last: Id) -> list[Id]:
         """The ids behind `after` up to and with `last`."""
         return self.ids[bisect_right(self.ids, after) : bisect_right(self.ids, last)]
@@ -91,3 +97,4 @@ class Stream:
         at = bisect_left(self.ids, entry_id)
         del self.ids[at]
         del self.fields[at]
+        self.deleted = max(self.deleted, entry_id)

@@ -155,7 +155,9 @@ class Twins:
     def produce(self) -> None:
         rng = self.rng
         first = max(1, self.next_seq + rng.choice([0, 0, 0, 0, 0, -1, -2, 2]))
-        entries = [rng.choice([["{}", "", 0], ["{}", "k", 0], ["{}", "k", 2, "h:a", "b"]]) for _ in range(1 + rng.randrange(3))]
+        entries = [
+            rng.choice([["{}", "", 0], ["{}", "k", 0], ["{}", "k", 2, "h:a", "b"]]) for _ in range(1 + rng.randrange(3))
+        ]
         args = [first, rng.choice([1000, 1000, 1000, 6]), 3_600_000, len(entries), *(w for e in entries for w in e)]
         if self.call("produce", [self.events, self.sender], args)[0] == "OK":
             self.next_seq = max(self.next_seq, first + len(entries))

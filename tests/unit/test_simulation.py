@@ -1,0 +1,55 @@
+"""Schedules of the simulation, and proof that it can fail. `python -m tests.simulation` runs as many as you like."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from tests.simulation.mutants import DECISIONS, STORES, mutated
+from tests.simulation.truth import Violation
+from tests.simulation.world import World
+
+SCHEDULES = 600
+#: In how many schedules a missing safeguard must be noticed; the first that does ends the search.
+SEARCHED = 1_500
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)  # senders say what a failover took
+
+
+def test_every_schedule_keeps_the_promises() -> None:
+    for seed in range(SCHEDULES):
+        try:
+            World(seed).play()
+        except Violation as error:
+            pytest.fail(f"{error}\npython -m tests.simulation --seed {seed} shows it")
+
+
+def test_a_seed_replays_exactly() -> None:
+    traces = []
+    for _ in range(2):
+        world = World(41)
+        world.trace = []
+        world.play()
+        traces.append(world.trace)
+    assert traces[0] == traces[1]
+    assert len(traces[0]) > 10
+
+
+@pytest.mark.parametrize("name", [*STORES, *DECISIONS])
+def test_the_simulation_notices_when(name: str) -> None:
+    first = SEEDS.get(name, 0)
+    with mutated(name) as store:
+        for seed in (first, *range(SEARCHED)):
+            try:
+                World(seed, store).play()
+            except (Violation, KeyError):
+                return
+    pytest.fail(f"{SEARCHED} schedules, and none noticed")
+
+
+#: Where each was noticed last; after a change of the simulation the search begins at 0.
+SEEDS: dict[str, int] = {}
