@@ -56,11 +56,6 @@ class NeverBusy(Store):
         return False
 
 
-class ExpelWithoutCompare(Store):
-    def _has_beaten(self, *_: Any) -> bool:
-        return False
-
-
 class LateBeatRejoins(Store):
     def _may_beat(self, *_: Any) -> bool:
         return True
@@ -134,7 +129,6 @@ STORES: dict[str, type[Store]] = {
     "commit does not look for the new cursor's entry": NoHistory,
     "commit does not notice what was trimmed": NoTrimCheck,
     "acquire takes from anybody": NeverBusy,
-    "expel does not compare": ExpelWithoutCompare,
     "a late beat rejoins": LateBeatRejoins,
     "anybody may release": AnyoneReleases,
     "produce remembers nothing": ForgetfulProduce,
