@@ -10,7 +10,7 @@ from tests.simulation.mutants import DECISIONS, STORES, mutated
 from tests.simulation.truth import Violation
 from tests.simulation.world import World
 
-SCHEDULES = 600
+SCHEDULES = 400
 #: In how many schedules a missing safeguard must be noticed; the first that does ends the search.
 SEARCHED = 3_000
 
