@@ -37,6 +37,30 @@ class Partitioner(enum.Enum):
 
     CRC32 = "crc32"
     MURMUR2 = "murmur2"
+    RING = "ring"  # as `Ring()`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """Consistent hashing with options: `vnodes` points per partition, and the names that the points are made from, in
+    the order of the partitions; None: "0", "1", …"""
+
+    vnodes: int = 160
+    nodes: tuple[str, ...] | None = None
+
+    @property
+    def value(self) -> str:
+        """As text, for messages and for the stream's identity in Redis."""
+        nodes = "" if self.nodes is None else f", nodes {','.join(self.nodes)}"
+        return f"ring (vnodes {self.vnodes}{nodes})"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A partitioner of the user's own: `module:attribute`, or the name of an entry point."""
+
+    value: str
+
 
 
 class Start(enum.Enum):
@@ -63,7 +87,11 @@ class Stream:
     key: str | None = None
     schema: dict[str, Any] | bool | None = None
     schema_source: str | None = None  # the path as resolved, for messages
-    partitioner: Partitioner = Partitioner.CRC32
+    record: str | None = None  # "module:Class": what records are decoded into
+    codec: str = "json"  # or msgpack, fields, or what names one of the user's own
+    compression: str = "none"  # or zstd, lz4, gzip, or what names one of the user's own
+    pythonpath: tuple[str, ...] = ()  # where the class and what else is the user's own are imported from
+    partitioner: Partitioner | Ring | Imported = Partitioner.CRC32
     capacity: int = 5_000_000
     validate: Validate = Validate.SEND
     retention: Retention | None = None
@@ -94,6 +122,10 @@ class CommitBounds:
     events: int = 1_000
 
 
+#: Which events a processor is for: (field as a dotted path or `h:<header>`, the values that it may have), all to hold.
+Match = tuple[tuple[str, tuple[str | int | float | bool | None, ...]], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processor:
     """A handler on a stream, with a cursor of its own in every partition."""
@@ -102,6 +134,7 @@ class Processor:
     stream: str
     handler: str  # "module:attribute"
     processes: int
+    match: Match = ()
     policy: Policy = Policy.HALT
     retry: Retry = field(default_factory=Retry)
     timeout_ms: int = 30_000
@@ -114,6 +147,14 @@ class Processor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """What `up` writes: from which level on, and whether each line is text or a JSON object."""
+
+    level: str = "info"
+    format: str = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
     """One topology file, resolved: defaults filled in, variables replaced, paths absolute."""
 
@@ -123,5 +164,7 @@ class Topology:
     streams: dict[str, Stream]
     processors: dict[str, Processor]
     pythonpath: tuple[str, ...] = ()  # absolute
+    discover: tuple[str, ...] = ()  # modules that every slice imports before its handler
     lease_ttl_ms: int = 6_000
     drain_ms: int = 30_000
+    log: Log = field(default_factory=Log)

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from runnelctl.core import keys
-from runnelctl.event import Event, Source
+from runnelctl.event import Event, Source, edited
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import failures
 from runnelctl.runtime.intake import Intake
@@ -171,9 +171,9 @@ class Lane:
         return 0
 
     def _take(self, size: int) -> list[Event]:
-        source, session = self.source, self.session
+        source, session, event_type = self.source, self.session, self.slice.codec.event
         entries = self.intake.take(size, gather=bool(self.slice.batch_size))
-        run = [Event(event_id, fields, source) for event_id, fields in entries]
+        run = [event_type(event_id, fields, source) for event_id, fields in entries]
         if self.hungry:
             self.slice.reader.room_made(self)
         if session.suspect == self.ledger.done + 1:
@@ -290,9 +290,3 @@ class Lane:
         """Put handler calls into the latency histogram."""
         bucket = min(cells.LATENCY_BUCKETS - 1, int(seconds * 1e6).bit_length())
         self.slice.board.q[self.base + cells.U_LATENCY + bucket] += events
-
-
-def edited(fields: list[bytes], data: bytes) -> list[bytes]:
-    """An entry's fields with the record replaced by what an operator made of it."""
-    kept = [fields[i : i + 2] for i in range(0, len(fields), 2) if fields[i] != b"data"]
-    return [b"data", data, *(part for pair in kept for part in pair)]

@@ -48,7 +48,9 @@ class Slice:
         self.lanes: dict[int, Lane] = {}
         self.codecs: dict[str, Codec] = {name: codec_for(stream) for name, stream in self.topology.streams.items()}
         self.codec = self.codecs[self.processor.stream]
-        self.decode = workload.decoder(self.topology.streams[self.processor.stream], self.codec)
+        for codec in self.codecs.values():
+            codec.prepare()  # also of those that a handler may emit into: it must not fail for it later
+        self.decode = self.codec.reader()
         self.commit_events = self.processor.commit.events
         self.commit_every_s = self.processor.commit.every_ms / 1000
         self.batch_size = self.processor.batch.size if self.processor.batch else 0
@@ -68,7 +70,7 @@ class Slice:
         """Import the handler, say ready, run lanes until told to leave and all are released."""
         # An import that hangs is killed for it: show where it hangs shortly before.
         faulthandler.dump_traceback_later(lifecycle.READY_LIMIT_S * 0.9)
-        work = workload.load(self.topology, self.processor, self.decode)
+        work = workload.load(self.topology, self.processor)
         self.handler, self.form = work.handler, work.form
         self.call = calls.form_of(self.processor, work.form)
         await work.open(self._open_context())

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from runnelctl import handling
-from runnelctl.core.model import Processor, Stream, Topology
+from runnelctl.core.model import Processor, Topology
 from runnelctl.errors import HandlerError, RecordError, RedisUnreachable
 from runnelctl.event import Event
 from runnelctl.handling import HandlerForm
-from runnelctl.records import Codec
 from runnelctl.runtime import tracebacks
 from runnelctl.runtime.context import Context, StateUnavailable
 from runnelctl.store.endpoint import Endpoint
@@ -52,7 +51,7 @@ class Work:
             raise HandlerError(f"{name} of the handler failed: {type(error).__name__}: {error}") from error
 
 
-def load(topology: Topology, processor: Processor, decode: Callable[[bytes], Any]) -> Work:
+def load(topology: Topology, processor: Processor) -> Work:
     """Import the handler, here in the slice, so that a restart sees new code. Raises HandlerError."""
     handling.put_on_path(topology.pythonpath)
     random.seed()
@@ -66,7 +65,7 @@ def load(topology: Topology, processor: Processor, decode: Callable[[bytes], Any
         except BaseException as error:
             raise HandlerError(f"{processor.handler}() raised {type(error).__name__}: {error}") from error
     stream = topology.streams[processor.stream]
-    if stream.validate.on_read and stream.schema is not None:
+    if stream.validate.on_read and (stream.schema is not None or stream.record is not None):
         handler = _checked_first(handler, form)
     return Work(handler, form, instance)
 
@@ -91,19 +90,6 @@ def _checked_first(handler: Callable[..., Any], form: HandlerForm) -> Callable[.
         return await handler(given, *rest)
 
     return checked_async
-
-
-def decoder(stream: Stream, codec: Codec) -> Callable[[bytes], Any]:
-    """How this stream's records are decoded by a reader: strictly, and against the schema where it asks for that."""
-    if not (stream.validate.on_read and stream.schema is not None):
-        return codec.decode
-
-    def decode(data: bytes) -> Any:
-        value = codec.decode(data)
-        codec.validate(value)
-        return value
-
-    return decode
 
 
 def key_or_none(event: Event) -> str | None:

@@ -12,6 +12,7 @@ import redis
 from runnelctl.core import keys
 from runnelctl.core.model import Topology
 from runnelctl.core.routing import dead_letter_partition
+from runnelctl.event import edited
 from runnelctl.store.members import CONTROL_KEPT
 from runnelctl.store.scripts import Word, run, script
 
@@ -117,9 +118,10 @@ def entry(client: redis.Redis, topology: Topology, blockage: Blockage) -> list[b
     if not reply:
         return None
     flat: list[Any] = [part for pair in reply[0][1].items() for part in pair]
-    edited: Any = client.hmget(own, ["edit_id", "edit"])
-    if edited[0] == blockage.event_id.encode() and edited[1]:
-        flat = [edited[1] if i and flat[i - 1] == b"data" else part for i, part in enumerate(flat)]
+    kept: Any = client.hmget(own, ["edit_id", "edit"])
+    of, mended = kept
+    if of == blockage.event_id.encode() and mended:
+        flat = edited(flat, mended)
     return flat
 
 
