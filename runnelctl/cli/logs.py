@@ -25,6 +25,7 @@ POLL_S = 0.2
 _CHUNK = 1 << 16
 #: What the runtime puts between a label and the line; see runtime/output.py.
 _BAR = " │ ".encode()
+_JSON = b'{"process":"'  # with log: {format: json}; see runtime/loglines.py
 
 
 @click.command()
@@ -131,7 +132,7 @@ def matching(lines: Iterable[bytes], target: str | None) -> Iterator[bytes]:
         if wanted is None:
             yield line
             continue
-        label = line.partition(_BAR)[0].rstrip()
+        label = line[len(_JSON) :].partition(b'"')[0] if line.startswith(_JSON) else line.partition(_BAR)[0].rstrip()
         processor, _, number = label.rpartition(b".")
         if label == wanted or (processor == wanted and number.isdigit()):
             yield line

@@ -32,6 +32,11 @@ class Validate(enum.Enum):
         return self in (Validate.READ, Validate.BOTH)
 
 
+#: Codecs and compressions that are no user's own.
+CODECS = ("json", "msgpack", "fields")
+COMPRESSIONS = ("none", "zstd", "lz4", "gzip")
+
+
 class Partitioner(enum.Enum):
     """How a key becomes a partition number; part of the stream's identity in Redis."""
 
@@ -60,7 +65,6 @@ class Imported:
     """A partitioner of the user's own: `module:attribute`, or the name of an entry point."""
 
     value: str
-
 
 
 class Start(enum.Enum):
@@ -95,6 +99,12 @@ class Stream:
     capacity: int = 5_000_000
     validate: Validate = Validate.SEND
     retention: Retention | None = None
+
+    @property
+    def tells_compression(self) -> bool:
+        """Whether an entry shows by its first bytes whether and how it is compressed: so unless something is a user's
+        own."""
+        return self.codec in CODECS and self.compression in COMPRESSIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +150,7 @@ class Processor:
     timeout_ms: int = 30_000
     batch: Batch | None = None
     commit: CommitBounds = field(default_factory=CommitBounds)
+    middleware: tuple[str, ...] = ()  # "module:attribute" each, the first outermost
     dead_letter: str | None = None  # the name of a declared stream
     start: Start = Start.EARLIEST
     max_memory_bytes: int | None = None

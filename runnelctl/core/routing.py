@@ -35,11 +35,6 @@ def murmur2(key: bytes) -> int:
 _HASHES = {Partitioner.CRC32: crc32, Partitioner.MURMUR2: murmur2}
 
 
-def hash_for(partitioner: Partitioner) -> Callable[[bytes], int]:
-    """The hash function of a partitioner that takes it modulo the number of partitions."""
-    return _HASHES[partitioner]
-
-
 def placing(partitioner: Partitioner | Ring, partitions: int) -> Callable[[bytes], int]:
     """From a key's bytes to its partition (0-based), for callers that route many keys."""
     if partitioner is Partitioner.RING:

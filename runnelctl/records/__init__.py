@@ -1,11 +1,11 @@
 """From a record to the entry that holds it and back, strict in both directions, without Redis.
 
-    codec         one stream's: record -> checked bytes, key, partition; bytes -> value
-    keys          the routing key, its partition, headers
-    forms, flat   how a record becomes bytes (json, msgpack, a user's own), or an entry's fields
-    compression   smaller bytes, and back within bounds
-    classes       what records are decoded into: Structs, dataclasses, pydantic models
-    imported      what is the user's own
+codec         one stream's: record -> checked bytes, key, partition; bytes -> value
+keys          the routing key, its partition, headers
+forms, flat   how a record becomes bytes (json, msgpack, a user's own), or an entry's fields
+compression   smaller bytes, and back within bounds
+classes       what records are decoded into: Structs, dataclasses, pydantic models
+imported      what is the user's own
 """
 
 from runnelctl.core.encoded import Encoded

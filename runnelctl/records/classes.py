@@ -27,13 +27,13 @@ class RecordClass:
         self.spec = spec
         self.target = target
         self._adapter = _adapter(target)
-        if self._adapter is None:
-            self._json: Any = msgspec.json.Decoder(target).decode
-            self._msgpack: Any = msgspec.msgpack.Decoder(target).decode
+        #: As `from_json`, with the errors of msgspec or pydantic.
+        self.decode_json: Any = self._adapter.validate_json if self._adapter else msgspec.json.Decoder(target).decode
+        self._msgpack: Any = None if self._adapter else msgspec.msgpack.Decoder(target).decode
 
     def from_json(self, data: bytes) -> Any:
         """The instance that a JSON text stands for."""
-        return self._made(self._adapter.validate_json if self._adapter else self._json, data)
+        return self._made(self.decode_json, data)
 
     def from_msgpack(self, data: bytes) -> Any:
         """The instance that a msgpack value stands for."""

@@ -39,6 +39,9 @@ class Codec:
         self.event: type[Event] = FlatEvent if self._is_flat else Event
         #: The plain value of an entry: of its `data`, or with `codec: fields` of its fields. Raises RecordError.
         self.decode: Callable[[Any], Any] = forms.Json().decode if self.is_text else self._decode
+        # What is shorter than `plain_below` bytes can only fail the checks that `plain` makes as well.
+        self.plain: Callable[[bytes], Any] = forms.decode_json
+        self.plain_below = 2 * limits.MAX_DEPTH if self.is_text else 0
 
     # --- for senders
 
@@ -90,7 +93,7 @@ class Codec:
         value = msgspec.to_builtins(record, enc_hook=classes.unencodable_binary, builtin_types=(bytes, bytearray))
         found = self.key_of(value) if key is None or own else None
         if own and key is not None and key != found:
-            raise RecordError("with codec fields, a record's own field 'key' is the entry's key, too: it must be the same")
+            raise RecordError("with codec fields, a record's field 'key' is the entry's key, too: it must be the same")
         routed = found if key is None else keys.given_key(key)
         assert routed is not None
         entry = [*fields, b"key", routed.encode()] if own else list(fields)
@@ -108,6 +111,7 @@ class Codec:
 
     # --- for readers
 
+    @functools.cached_property
     def reader(self) -> Callable[[Any], Any]:
         """The function that makes `event.value`, made once: into the record class if there is one, and held against the
         schema with `validate: read`. Raises RecordError for what is no record."""
@@ -122,6 +126,15 @@ class Codec:
             return value if typed is None else typed(data)
 
         return read
+
+    def shortcut(self, decode: Callable[[Any], Any]) -> tuple[Callable[[bytes], Any] | None, int]:
+        """For what `reader` gave: a function that does the same without the words for records shorter than so many
+        bytes. The hot path calls it for these, and `decode` only to hear what is wrong."""
+        if decode == self.decode:
+            return self.plain, self.plain_below
+        if self.is_text and self.stream.record is not None and decode == self._typed:
+            return self._class.decode_json, 2 * limits.MAX_DEPTH
+        return None, 0
 
     def _read_typed(self) -> Callable[[Any], Any]:
         typed, larger = self._typed, None if self._is_flat else self._larger
@@ -212,7 +225,7 @@ class Codec:
         """From encoded to stored, in a stream that is compressed."""
         name = self.stream.compression
         compress = compression.compressor(name, self.stream.pythonpath)
-        if compress is None or not self._tells:
+        if compress is None or not self.stream.tells_compression:
             return compress
 
         def smaller(data: bytes) -> bytes:
@@ -228,7 +241,7 @@ class Codec:
         if name == "none":
             return None
         expand = compression.decompressor(name, self.stream.pythonpath)
-        if not self._tells:
+        if not self.stream.tells_compression:
             return expand
 
         def larger(data: bytes) -> bytes:
@@ -238,10 +251,6 @@ class Codec:
             return expand(data) if found == name else compression.decompressor(found, ())(data)
 
         return larger
-
-    @property
-    def _tells(self) -> bool:
-        return self._form.tells and self.stream.compression in compression.BUILT_IN
 
     def _decode(self, data: Any) -> Any:
         if self._is_flat:

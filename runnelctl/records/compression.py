@@ -16,7 +16,6 @@ from typing import Any
 from runnelctl.errors import HandlerError, RecordError
 from runnelctl.records import imported, limits
 
-BUILT_IN = ("none", "zstd", "lz4", "gzip")
 _MODULES = {"zstd": "zstandard", "lz4": "lz4.frame"}
 _MAGIC = {b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4", b"\x1f\x8b": "gzip"}
 _ZSTD_LEVEL, _GZIP_LEVEL = 3, 6

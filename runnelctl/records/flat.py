@@ -200,5 +200,3 @@ def _utf8(text: str, name: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         raise RecordError(f"{name!a} holds half of a surrogate pair") from None
-
-

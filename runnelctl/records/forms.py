@@ -14,10 +14,8 @@ from runnelctl.errors import RecordError
 from runnelctl.records import classes, compression, imported, limits, wording
 from runnelctl.records.classes import RecordClass
 
-BUILT_IN = ("json", "msgpack", "fields")
-
 _encode_json = msgspec.json.Encoder(enc_hook=classes.unencodable).encode
-_decode_json = msgspec.json.Decoder().decode
+decode_json = msgspec.json.Decoder().decode
 _encode_msgpack = msgspec.msgpack.Encoder(enc_hook=classes.unencodable_binary).encode
 _decode_msgpack = msgspec.msgpack.Decoder().decode
 
@@ -56,7 +54,7 @@ class Json:
         if size >= limits.MAX_RECORD_BYTES:
             raise RecordError(wording.too_large(size))
         try:
-            value = _decode_json(data)
+            value = decode_json(data)
         except RecursionError:
             raise RecordError(wording.too_deep()) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,8 +1,8 @@
 """Codecs, compressors and partitioners of the user's own: named by `module:attribute`, or by an entry point.
 
-    codec        encode(value) -> bytes, decode(data) -> value
-    compressor   compress(data) -> bytes, decompress(data, limit) -> bytes, at most `limit` of them
-    partitioner  a callable of (key: bytes, partitions: int) -> int
+codec        encode(value) -> bytes, decode(data) -> value
+compressor   compress(data) -> bytes, decompress(data, limit) -> bytes, at most `limit` of them
+partitioner  a callable of (key: bytes, partitions: int) -> int
 """
 
 from __future__ import annotations

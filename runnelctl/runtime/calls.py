@@ -7,9 +7,7 @@ The loops of `each` and `each_in_thread` are the hot path of the whole system: w
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,8 @@ from runnelctl.core.model import Processor
 from runnelctl.event import Event
 from runnelctl.handling import HandlerForm
 from runnelctl.runtime import board as cells
+from runnelctl.runtime import iterating
+from runnelctl.runtime.threads import failure_of, thread_of
 
 if TYPE_CHECKING:
     from runnelctl.runtime.lane import Lane
@@ -29,6 +29,8 @@ Call = Callable[["Lane", list[Event], int], Awaitable[Outcome]]
 
 def form_of(processor: Processor, form: HandlerForm) -> Call:
     """The way to call a handler of this form for this processor."""
+    if form.kind == "events":
+        return iterating.iterate
     if processor.batch is not None:
         return batch if form.kind == "async" else batch_in_thread
     return each if form.kind == "async" else each_in_thread
@@ -39,13 +41,14 @@ async def each(lane: Lane, run: list[Event], index: int) -> Outcome:
     slice_, context, ledger = lane.slice, lane.context, lane.ledger
     handler, takes_ctx = slice_.handler, slice_.form.takes_ctx
     q, d, started, since = slice_.board.q, slice_.board.d, lane.base + cells.U_STARTED, lane.base + cells.U_SINCE
-    first, start, count, slow = ledger.first, index, len(run), 0
+    ordinal, slow = ledger.first + index, 0
     now = began = monotonic()
     error: BaseException | None = None
     try:
-        while index < count and now < lane.check_at:
-            event = run[index]
-            q[started] = first + index
+        for event in run[index:]:
+            if now >= lane.check_at:
+                break
+            q[started] = ordinal
             d[since] = now
             context.event = event
             if takes_ctx:
@@ -53,10 +56,10 @@ async def each(lane: Lane, run: list[Event], index: int) -> Outcome:
             else:
                 await handler(event)
             if context.touched:
-                ledger.effects.append((first + index, event._id, context.collect()))
-            ledger.done = first + index
-            index += 1
-            if ledger.dirty_since == math.inf:
+                ledger.effects.append((ordinal, event._id, context.collect()))
+            ledger.done = ordinal
+            ordinal += 1
+            if not ledger.dirty_since:
                 ledger.mark_dirty(now)
             before, now = now, monotonic()
             if now - before > SLOW_S:
@@ -65,14 +68,14 @@ async def each(lane: Lane, run: list[Event], index: int) -> Outcome:
                 slow += 1
     except BaseException as raised:
         error = raised
-    _observe(lane, index - start, slow, began, now)
-    return index, error
+    _observe(lane, ordinal - ledger.first - index, slow, began, now)
+    return ordinal - ledger.first, error
 
 
 async def each_in_thread(lane: Lane, run: list[Event], index: int) -> Outcome:
     """A plain function, in the partition's own thread: the whole run in one go, so that a hop is paid per run."""
     loop = asyncio.get_running_loop()
-    outcome = await loop.run_in_executor(_thread(lane), _each_sync, lane, run, index, loop)
+    outcome = await loop.run_in_executor(thread_of(lane), _each_sync, lane, run, index, loop)
     _catch_up(lane)
     return outcome
 
@@ -81,13 +84,14 @@ def _each_sync(lane: Lane, run: list[Event], index: int, loop: asyncio.AbstractE
     slice_, context, ledger = lane.slice, lane.context, lane.ledger
     handler, takes_ctx = slice_.handler, slice_.form.takes_ctx
     q, d, started, since = slice_.board.q, slice_.board.d, lane.base + cells.U_STARTED, lane.base + cells.U_SINCE
-    first, start, count, slow = ledger.first, index, len(run), 0
+    ordinal, slow = ledger.first + index, 0
     now = began = monotonic()
     error: BaseException | None = None
     try:
-        while index < count and now < lane.check_at:
-            event = run[index]
-            q[started] = first + index
+        for event in run[index:]:
+            if now >= lane.check_at:
+                break
+            q[started] = ordinal
             d[since] = now
             context.event = event
             if takes_ctx:
@@ -95,10 +99,10 @@ def _each_sync(lane: Lane, run: list[Event], index: int, loop: asyncio.AbstractE
             else:
                 handler(event)
             if context.touched:
-                ledger.effects.append((first + index, event._id, context.collect()))
-            ledger.done = first + index
-            index += 1
-            if ledger.dirty_since == math.inf:
+                ledger.effects.append((ordinal, event._id, context.collect()))
+            ledger.done = ordinal
+            ordinal += 1
+            if not ledger.dirty_since:
                 ledger.dirty_since = now
                 loop.call_soon_threadsafe(ledger.mark_dirty, now)
             before, now = now, monotonic()
@@ -108,8 +112,8 @@ def _each_sync(lane: Lane, run: list[Event], index: int, loop: asyncio.AbstractE
                 slow += 1
     except BaseException as raised:
         error = raised
-    _observe(lane, index - start, slow, began, now)
-    return index, error
+    _observe(lane, ordinal - ledger.first - index, slow, began, now)
+    return ordinal - ledger.first, error
 
 
 async def batch(lane: Lane, run: list[Event], index: int) -> Outcome:
@@ -129,22 +133,13 @@ async def batch_in_thread(lane: Lane, run: list[Event], index: int) -> Outcome:
     """A plain function that takes a list, in the partition's own thread."""
     _begin_batch(lane, run, index)
     arguments: tuple[object, ...] = (run[index:], lane.context) if lane.slice.form.takes_ctx else (run[index:],)
-    error = await asyncio.get_running_loop().run_in_executor(_thread(lane), _batch_sync, lane.slice.handler, arguments)
+    error = await asyncio.get_running_loop().run_in_executor(thread_of(lane), failure_of, lane.slice.handler, arguments)
     if error is not None:
         return index, error
     try:
         return _end_batch(lane, run, index)
     except BaseException as refused:  # a state that can't be stored
         return index, refused
-
-
-def _batch_sync(handler: Callable[..., object], arguments: tuple[object, ...]) -> BaseException | None:
-    """The exception as a value: a future can't carry every kind (StopIteration would leave it open for ever)."""
-    try:
-        handler(*arguments)
-    except BaseException as error:
-        return error
-    return None
 
 
 def _begin_batch(lane: Lane, run: list[Event], index: int) -> None:
@@ -172,12 +167,6 @@ def _observe(lane: Lane, calls: int, slow: int, began: float, now: float) -> Non
     lane.count(cells.U_PROCESSED, calls)
     if calls > slow:
         lane.observe((now - began) / (calls - slow), calls - slow)
-
-
-def _thread(lane: Lane) -> ThreadPoolExecutor:
-    if lane.thread is None:
-        lane.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=lane.name)
-    return lane.thread
 
 
 def _catch_up(lane: Lane) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import inspect
 import random
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from runnelctl import handling
+from runnelctl import handling, layering
+from runnelctl.core import matching
 from runnelctl.core.model import Processor, Topology
+from runnelctl.core.plan import Unit
 from runnelctl.errors import HandlerError, RecordError, RedisUnreachable
-from runnelctl.event import Event
+from runnelctl.event import Event, Source
 from runnelctl.handling import HandlerForm
-from runnelctl.runtime import tracebacks
+from runnelctl.layering import Layer
+from runnelctl.records import Codec
+from runnelctl.runtime import iterating, tracebacks
 from runnelctl.runtime.context import Context, StateUnavailable
 from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.wire import encoded
@@ -22,11 +26,17 @@ from runnelctl.store.wire import encoded
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A loaded handler: what to call and how, and the instance behind it if it is a class."""
+    """A loaded handler: what to call and how, and the instance behind it if it is a class. `layers`: middleware that
+    goes around the events of a partition; what goes around single calls is part of `handler`. `checked`: whether the
+    loop that hands out events has to hold them against the schema; elsewhere, that is part of `handler`, too, and so
+    it is with `matches`, which tells what the handler is for."""
 
     handler: Callable[..., Any]
     form: HandlerForm
     instance: Any
+    layers: tuple[Layer, ...] = ()
+    checked: bool = False
+    matches: matching.Test | None = None
 
     async def open(self, context: Context) -> None:
         """The handler's own `open`, once per process. Raises HandlerError if it fails."""
@@ -51,12 +61,17 @@ class Work:
             raise HandlerError(f"{name} of the handler failed: {type(error).__name__}: {error}") from error
 
 
-def load(topology: Topology, processor: Processor) -> Work:
-    """Import the handler, here in the slice, so that a restart sees new code. Raises HandlerError."""
+def load(topology: Topology, processor: Processor, codecs: Mapping[str, Codec]) -> Work:
+    """Import the handler and what the records need, here in the slice, so that a restart sees new code. Raises
+    HandlerError. The codecs are those of all streams: a handler must not find out when it emits that one is missing."""
     handling.put_on_path(topology.pythonpath)
     random.seed()
+    for name in topology.discover:
+        handling.module(name)
+    for codec in codecs.values():
+        codec.prepare()
     target = handling.resolve(processor.handler)
-    form = handling.describe(target)
+    form = handling.describe(target, processor.batch is not None)
     instance = None
     handler: Any = target
     if form.is_class:
@@ -65,9 +80,54 @@ def load(topology: Topology, processor: Processor) -> Work:
         except BaseException as error:
             raise HandlerError(f"{processor.handler}() raised {type(error).__name__}: {error}") from error
     stream = topology.streams[processor.stream]
-    if stream.validate.on_read and (stream.schema is not None or stream.record is not None):
-        handler = _checked_first(handler, form)
-    return Work(handler, form, instance)
+    checked = stream.validate.on_read and (stream.schema is not None or stream.record is not None)
+    work = surrounded(handler, form, instance, tuple(_layer(spec) for spec in processor.middleware), checked)
+    return only(work, matching.compiled(processor.match)) if processor.match else work
+
+
+def _layer(spec: str) -> Layer:
+    try:
+        return layering.find(spec)
+    except HandlerError as error:
+        raise HandlerError(f"middleware {spec}: {error}") from error.__cause__
+
+
+def surrounded(handler: Any, form: HandlerForm, instance: Any, layers: tuple[Layer, ...], checked: bool) -> Work:
+    """With its middleware. Where that is a wrapper around calls, the handler stays of its form; if some goes around
+    the events, or the handler iterates by itself, all of it stands between the lane and the handler's loop."""
+    if form.kind != "events" and all(layer.kind == "call" for layer in layers):
+        wrapped = layering.around_each(handler, form, layers)
+        form = replace(form, takes_ctx=form.takes_ctx or bool(layers))
+        return Work(_checked_first(wrapped, form) if checked else wrapped, form, instance)
+    if form.kind != "events":
+        handler, form = iterating.loop_over(handler, form), replace(form, kind="events", takes_ctx=True)
+    return Work(handler, form, instance, layers, checked)
+
+
+def only(work: Work, matches: matching.Test) -> Work:
+    """With `match`: the other events are done without a call of the handler or its middleware."""
+    if work.form.kind == "events":
+        return replace(work, matches=matches)
+    handler = work.handler
+
+    def chosen(given: Event | list[Event], *rest: Any) -> Any:
+        if isinstance(given, list):
+            given = [event for event in given if matches(event)]
+            return handler(given, *rest) if given else _PASSED
+        return handler(given, *rest) if matches(given) else _PASSED
+
+    chosen.__wrapped__ = handler  # type: ignore[attr-defined]
+    return replace(work, handler=chosen)
+
+
+class _Passed:
+    """What a coroutine handler returns for an event that it never saw: something to await that is done at once."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+_PASSED = _Passed()
 
 
 def _checked_first(handler: Callable[..., Any], form: HandlerForm) -> Callable[..., Any]:
@@ -90,6 +150,13 @@ def _checked_first(handler: Callable[..., Any], form: HandlerForm) -> Callable[.
         return await handler(given, *rest)
 
     return checked_async
+
+
+def source(unit: Unit, codec: Codec) -> Source:
+    """Where the events of a partition come from; decoded plainly where nothing but their form is to be checked."""
+    decode = codec.reader
+    plain, plain_below = codec.shortcut(decode)
+    return Source(unit.stream, unit.partition, decode, codec.key_of, plain, plain_below)
 
 
 def key_or_none(event: Event) -> str | None:

@@ -8,8 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runnelctl.core import model
-from runnelctl.topology import redis_url, schemas
-from runnelctl.topology.nodes import Findings, Mapping, Node, Place, Scalar, Sequence, beside
+from runnelctl.topology import contradictions, discovering, redis_url
+from runnelctl.topology import streams as building_streams
+from runnelctl.topology.nodes import (
+    Findings,
+    Mapping,
+    Node,
+    Place,
+    Scalar,
+    Sequence,
+    beside,
+    contains_wrong,
+    plain_value,
+)
 from runnelctl.topology.section import Section
 from runnelctl.topology.wording import did_you_mean
 
@@ -31,7 +42,11 @@ class HandlerPlace:
 def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topology, list[HandlerPlace]]:
     """The Topology of a tree that passed the shape check; worth something only if `findings` holds no problem."""
     section = Section(findings, root)
-    streams = {name: _stream(name, Section(findings, node), findings) for name, node in _named(section, "streams")}
+    pythonpath = _pythonpath(section, findings)
+    streams = {
+        name: building_streams.stream(name, Section(findings, node), pythonpath, findings)
+        for name, node in _named(section, "streams")
+    }
     if not streams and section.node("streams") is None and not _is_wrong(root, "streams"):
         findings.problem(root.place, "no stream is declared: streams is missing")
     nodes = [(name, Section(findings, node, section.node("defaults"))) for name, node in _named(section, "processors")]
@@ -43,11 +58,22 @@ def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topolo
         redis=_redis(section, findings),
         streams=streams,
         processors=processors,
-        pythonpath=_pythonpath(section, findings),
+        pythonpath=pythonpath,
+        discover=tuple(each.name for each in discovering.modules(section, pythonpath, file, findings)),
         lease_ttl_ms=_lease_ttl_ms(section.section("lease"), findings),
         drain_ms=section.duration_ms("drain", 30_000),
+        log=_log(section.section("log")),
     )
     return built, [found for name, node in nodes if (found := _handler_place(name, node)) is not None]
+
+
+def import_places(root: Mapping, file: str, pythonpath: tuple[str, ...]) -> list[building_streams.ImportPlace]:
+    """What else the file names that is imported, so that `check` can say what is wrong with it."""
+    section = Section(Findings(), root)
+    return [
+        *building_streams.import_places(_named(section, "streams")),
+        *discovering.modules(section, pythonpath, file, Findings()),
+    ]
 
 
 def _named(section: Section, key: str) -> list[tuple[str, Node]]:
@@ -97,39 +123,38 @@ def _lease_ttl_ms(section: Section, findings: Findings) -> int:
     return ttl_ms
 
 
-def _stream(name: str, section: Section, findings: Findings) -> model.Stream:
-    node = section.node("schema")
-    schema, source = schemas.read(node, findings) if node is not None else (None, None)
-    validate = section.scalar("validate")
-    if validate is not None and validate.text != "never" and not section.has("schema"):
-        findings.warning(
-            validate.place, f"validate: {validate.text} has nothing to check: stream {name!r} has no schema"
+def _log(section: Section) -> model.Log:
+    return model.Log(level=section.text("level") or "info", format=section.text("format") or "text")
+
+
+def _match(section: Section, stream: model.Stream | None, findings: Findings) -> model.Match:
+    node = section.node("match")
+    if not isinstance(node, Mapping):
+        return ()
+    found = []
+    for name, given in node.entries.items():
+        if contains_wrong(given):
+            continue
+        items = given.items if isinstance(given, Sequence) else [given]
+        values = tuple(
+            plain_value(item.text) if item.interpolated else item.value for item in items if isinstance(item, Scalar)
         )
-    return model.Stream(
-        name=name,
-        partitions=section.integer("partitions") or 1,
-        key=section.text("key"),
-        schema=schema,
-        schema_source=source,
-        partitioner=section.choice("partitioner", model.Partitioner, model.Partitioner.CRC32),
-        capacity=section.integer("capacity") or 5_000_000,
-        validate=section.choice("validate", model.Validate, model.Validate.SEND),
-        retention=_retention(section.section("retention")) if section.has("retention") else None,
-    )
-
-
-def _retention(section: Section) -> model.Retention:
-    age_ms = section.duration_ms("age", 0) if section.has("age") else None
-    if section.mappings and not section.mappings[0].entries:
-        section.findings.problem(section.mappings[0].place, "retention keeps everything: it needs events, age or both")
-    return model.Retention(events=section.integer("events"), age_ms=age_ms)
+        found.append((name, values))
+        if not values:
+            findings.wrong(given, f"match: {name} has no value to match: no event would ever be handled")
+    if not node.entries:
+        findings.wrong(node, "match is empty: name a field and its values, or leave match out")
+    if stream is not None and stream.schema is not None:
+        for name, sentence in contradictions.of_match(tuple(found), stream.schema):
+            findings.warning(node.entries[name].place, sentence)
+    return tuple(found)
 
 
 def _dead_letter_streams(
     nodes: list[tuple[str, Section]], declared: Dict[str, model.Stream]
 ) -> dict[str, model.Stream]:
-    """The streams that `dead_letter: true` adds: as many partitions as the stream, no key, nothing validated. One may
-    be read by a processor that dead-letters in turn, hence the rounds."""
+    """The streams that `dead_letter: true` adds. One may be read by a processor that dead-letters in turn, hence the
+    rounds."""
     added: dict[str, model.Stream] = {}
     for _ in nodes:
         before = len(added)
@@ -138,7 +163,7 @@ def _dead_letter_streams(
             source = declared.get(stream) or added.get(stream)
             name = f"{stream}.dead"
             if source and _wants_own_dead_letter(section) and name not in declared and len(name) <= _LONGEST_NAME:
-                added[name] = model.Stream(name=name, partitions=source.partitions, validate=model.Validate.NEVER)
+                added[name] = building_streams.dead_letters_of(source, name)
         if len(added) == before:
             break
     return added
@@ -163,6 +188,7 @@ def _processor(name: str, section: Section, streams: dict[str, model.Stream], fi
         name=name,
         stream=stream.text if stream is not None else "",
         handler=section.text("handler") or "",
+        match=_match(section, streams.get(stream.text if stream is not None else ""), findings),
         processes=_processes(section, streams, findings),
         policy=section.choice("policy", model.Policy, model.Policy.HALT),
         retry=_retry(section.section("retry"), findings),
@@ -238,7 +264,15 @@ def _dead_letter(section: Section, streams: Dict[str, model.Stream], findings: F
     elif name not in streams and not _is_flag(scalar):
         near = did_you_mean(name, streams) or _declared(streams)
         findings.wrong(scalar, f"dead_letter stream {name!r} is not declared{near}")
+    elif name in streams and stream in streams and not building_streams.stored_alike(streams[stream], streams[name]):
+        here = _stored(streams[stream])
+        findings.wrong(scalar, f"dead letters are stored as they were sent: give stream {name!r} {here} as well")
     return name
+
+
+def _stored(stream: model.Stream) -> str:
+    compression = "" if stream.compression == "none" else f" and compression: {stream.compression}"
+    return f"codec: {stream.codec}{compression}"
 
 
 def _handler_place(name: str, section: Section) -> HandlerPlace | None:

@@ -15,6 +15,7 @@ from runnelctl import errors
 from runnelctl.core import model
 from runnelctl.topology import building, interpolation, reading, shape
 from runnelctl.topology.nodes import Findings, Mapping, Node, Place, Scalar, Sequence, TooManyFindings
+from runnelctl.topology.streams import ImportPlace
 
 #: What flags and the environment may override, by its path in the file.
 OVERRIDES = {
@@ -22,6 +23,8 @@ OVERRIDES = {
     "redis": "RUNNELCTL_REDIS",
     "lease.ttl": "RUNNELCTL_LEASE_TTL",
     "drain": "RUNNELCTL_DRAIN",
+    "log.level": "RUNNELCTL_LOG_LEVEL",
+    "log.format": "RUNNELCTL_LOG_FORMAT",
 }
 
 _MOST_INCLUDED = 1_000
@@ -37,6 +40,7 @@ class Examined:
     warnings: list[errors.Problem]
     handlers: list[building.HandlerPlace]
     pythonpath: tuple[str, ...]
+    imports: list[ImportPlace]
 
 
 def load(
@@ -64,9 +68,11 @@ def examine(
     findings, name = Findings(), str(file)
     topology: model.Topology | None = None
     handlers: list[building.HandlerPlace] = []
+    imports: list[ImportPlace] = []
     try:
         root = _tree(name, os.environ if environ is None else environ, overrides or {}, findings)
         topology, handlers = building.topology(root, name, findings)
+        imports = building.import_places(root, name, topology.pythonpath)
         _warn_of_permissions(name, findings)
     except reading.Unreadable:
         pass
@@ -79,6 +85,7 @@ def examine(
         sorted(findings.warnings),
         handlers,
         pythonpath,
+        imports,
     )
 
 
