@@ -69,7 +69,7 @@ end
 
 -- How many words an entry has behind the three that all have; nil if that is no number.
 local function more(words)
-  return tonumber((string.gsub(words, '^f', '', 1)))
+  return words and tonumber((string.gsub(words, '^f', '', 1)))
 end
 
 local kind = redis.call('TYPE', events)['ok']
