@@ -166,6 +166,14 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Durability:
+    """What must hold before a send is acknowledged and a commit counts: so many replicas have it; it is on the disk."""
+
+    replicas: int = 0
+    disk: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
     """One topology file, resolved: defaults filled in, variables replaced, paths absolute."""
 
@@ -176,6 +184,7 @@ class Topology:
     processors: dict[str, Processor]
     pythonpath: tuple[str, ...] = ()  # absolute
     discover: tuple[str, ...] = ()  # modules that every slice imports before its handler
+    durability: Durability | None = None
     lease_ttl_ms: int = 6_000
     drain_ms: int = 30_000
     log: Log = field(default_factory=Log)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from runnelctl.core import model
-from runnelctl.topology import contradictions, discovering, redis_url
+from runnelctl.topology import deadletters, discovering, matches, redis_url
 from runnelctl.topology import streams as building_streams
 from runnelctl.topology.nodes import (
     Findings,
@@ -18,28 +20,24 @@ from runnelctl.topology.nodes import (
     Scalar,
     Sequence,
     beside,
-    contains_wrong,
-    plain_value,
 )
 from runnelctl.topology.section import Section
 from runnelctl.topology.wording import did_you_mean
 
 _RETRY, _BATCH, _COMMIT = model.Retry(), model.Batch(), model.CommitBounds()
-_LONGEST_NAME = 64
 _SHORT_TTL_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class HandlerPlace:
-    """Where the file names a handler, so that `check` can say what is wrong with it."""
+class CodePlace:
+    """Where the file names code, `module:attribute`, and as what, so that `check` can say what is wrong with it."""
 
-    processor: str
-    handler: str
-    batch: bool
+    spec: str
+    what: Literal["handler", "batch", "middleware"]
     place: Place
 
 
-def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topology, list[HandlerPlace]]:
+def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topology, list[CodePlace]]:
     """The Topology of a tree that passed the shape check; worth something only if `findings` holds no problem."""
     section = Section(findings, root)
     pythonpath = _pythonpath(section, findings)
@@ -50,7 +48,7 @@ def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topolo
     if not streams and section.node("streams") is None and not _is_wrong(root, "streams"):
         findings.problem(root.place, "no stream is declared: streams is missing")
     nodes = [(name, Section(findings, node, section.node("defaults"))) for name, node in _named(section, "processors")]
-    streams |= _dead_letter_streams(nodes, streams)
+    streams |= deadletters.added_streams(nodes, streams)
     processors = {name: _processor(name, node, streams, findings) for name, node in nodes}
     built = model.Topology(
         name=section.text("name") or "",
@@ -60,11 +58,12 @@ def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topolo
         processors=processors,
         pythonpath=pythonpath,
         discover=tuple(each.name for each in discovering.modules(section, pythonpath, file, findings)),
+        durability=_durability(section, findings),
         lease_ttl_ms=_lease_ttl_ms(section.section("lease"), findings),
         drain_ms=section.duration_ms("drain", 30_000),
         log=_log(section.section("log")),
     )
-    return built, [found for name, node in nodes if (found := _handler_place(name, node)) is not None]
+    return built, [found for _, node in nodes for found in _code_places(node)]
 
 
 def import_places(root: Mapping, file: str, pythonpath: tuple[str, ...]) -> list[building_streams.ImportPlace]:
@@ -93,6 +92,19 @@ def _redis(section: Section, findings: Findings) -> str:
     if mistake:
         findings.wrong(scalar, mistake)
     return scalar.text
+
+
+def _durability(section: Section, findings: Findings) -> model.Durability | None:
+    if section.text("durability") == "disk":
+        return model.Durability(disk=True)
+    if not section.has("durability") or section.node("durability") is None:
+        return None
+    wanted = section.section("durability")
+    flag = wanted.text("disk")
+    built = model.Durability(replicas=wanted.integer("replicas") or 0, disk=(flag or "").lower() == "true")
+    if built == model.Durability() and wanted.mappings and not findings.problems:
+        findings.problem(wanted.mappings[0].place, "durability asks for nothing: it needs replicas, disk: true or both")
+    return built if built != model.Durability() else None
 
 
 def _pythonpath(section: Section, findings: Findings) -> tuple[str, ...]:
@@ -127,83 +139,29 @@ def _log(section: Section) -> model.Log:
     return model.Log(level=section.text("level") or "info", format=section.text("format") or "text")
 
 
-def _match(section: Section, stream: model.Stream | None, findings: Findings) -> model.Match:
-    node = section.node("match")
-    if not isinstance(node, Mapping):
-        return ()
-    found = []
-    for name, given in node.entries.items():
-        if contains_wrong(given):
-            continue
-        items = given.items if isinstance(given, Sequence) else [given]
-        values = tuple(
-            plain_value(item.text) if item.interpolated else item.value for item in items if isinstance(item, Scalar)
-        )
-        found.append((name, values))
-        if not values:
-            findings.wrong(given, f"match: {name} has no value to match: no event would ever be handled")
-    if not node.entries:
-        findings.wrong(node, "match is empty: name a field and its values, or leave match out")
-    if stream is not None and stream.schema is not None:
-        for name, sentence in contradictions.of_match(tuple(found), stream.schema):
-            findings.warning(node.entries[name].place, sentence)
-    return tuple(found)
-
-
-def _dead_letter_streams(
-    nodes: list[tuple[str, Section]], declared: Dict[str, model.Stream]
-) -> dict[str, model.Stream]:
-    """The streams that `dead_letter: true` adds. One may be read by a processor that dead-letters in turn, hence the
-    rounds."""
-    added: dict[str, model.Stream] = {}
-    for _ in nodes:
-        before = len(added)
-        for _, section in nodes:
-            stream = section.text("stream") or ""
-            source = declared.get(stream) or added.get(stream)
-            name = f"{stream}.dead"
-            if source and _wants_own_dead_letter(section) and name not in declared and len(name) <= _LONGEST_NAME:
-                added[name] = building_streams.dead_letters_of(source, name)
-        if len(added) == before:
-            break
-    return added
-
-
-def _wants_own_dead_letter(section: Section) -> bool:
-    scalar = section.scalar("dead_letter")
-    return scalar is not None and _is_flag(scalar) and scalar.text.lower() == "true"
-
-
-def _is_flag(scalar: Scalar) -> bool:
-    return isinstance(scalar.value, bool)
-
-
 def _processor(name: str, section: Section, streams: dict[str, model.Stream], findings: Findings) -> model.Processor:
     stream = section.scalar("stream")
     if stream is not None and stream.text not in streams:
-        near = did_you_mean(stream.text, streams) or _declared(streams)
+        near = did_you_mean(stream.text, streams) or deadletters.listed(streams)
         findings.wrong(stream, f"stream {stream.text!r} is not declared{near}")
     batch = section.section("batch")
     return model.Processor(
         name=name,
         stream=stream.text if stream is not None else "",
         handler=section.text("handler") or "",
-        match=_match(section, streams.get(stream.text if stream is not None else ""), findings),
+        match=matches.read(section, streams.get(stream.text if stream is not None else ""), findings),
         processes=_processes(section, streams, findings),
         policy=section.choice("policy", model.Policy, model.Policy.HALT),
         retry=_retry(section.section("retry"), findings),
         timeout_ms=section.duration_ms("timeout", 30_000),
         batch=_batch(batch) if section.has("batch") else None,
         commit=_commit(section.section("commit")),
-        dead_letter=_dead_letter(section, streams, findings),
+        middleware=tuple(item.text for item in _middleware(section)),
+        dead_letter=deadletters.named(section, streams, findings),
         start=section.choice("start", model.Start, model.Start.EARLIEST),
         max_memory_bytes=section.size_bytes("max_memory"),
         max_events=section.integer("max_events"),
     )
-
-
-def _declared(streams: Dict[str, model.Stream]) -> str:
-    return f" (declared: {', '.join(list(streams)[:10])})" if streams else " (no stream is)"
 
 
 def _processes(section: Section, streams: Dict[str, model.Stream], findings: Findings) -> int:
@@ -247,36 +205,15 @@ def _commit(section: Section) -> model.CommitBounds:
     )
 
 
-def _dead_letter(section: Section, streams: Dict[str, model.Stream], findings: Findings) -> str | None:
-    scalar = section.scalar("dead_letter")
-    if scalar is None or (_is_flag(scalar) and not _wants_own_dead_letter(section)):
-        return None
-    stream = section.text("stream") or ""
-    name = f"{stream}.dead" if _is_flag(scalar) else scalar.text
-    if name == stream:
-        findings.wrong(
-            scalar, f"dead_letter is {name!r}, the stream that it reads: its events would come round for ever"
-        )
-    elif _is_flag(scalar) and len(name) > _LONGEST_NAME:
-        findings.wrong(
-            scalar, f"dead_letter: {name!r} is over {_LONGEST_NAME} characters; declare a stream and name it here"
-        )
-    elif name not in streams and not _is_flag(scalar):
-        near = did_you_mean(name, streams) or _declared(streams)
-        findings.wrong(scalar, f"dead_letter stream {name!r} is not declared{near}")
-    elif name in streams and stream in streams and not building_streams.stored_alike(streams[stream], streams[name]):
-        here = _stored(streams[stream])
-        findings.wrong(scalar, f"dead letters are stored as they were sent: give stream {name!r} {here} as well")
-    return name
+def _middleware(section: Section) -> list[Scalar]:
+    node = section.node("middleware")
+    items = node.items if isinstance(node, Sequence) else ()
+    return [item for item in items if isinstance(item, Scalar) and not item.wrong]
 
 
-def _stored(stream: model.Stream) -> str:
-    compression = "" if stream.compression == "none" else f" and compression: {stream.compression}"
-    return f"codec: {stream.codec}{compression}"
-
-
-def _handler_place(name: str, section: Section) -> HandlerPlace | None:
+def _code_places(section: Section) -> Iterator[CodePlace]:
     scalar = section.scalar("handler")
-    if scalar is None:
-        return None
-    return HandlerPlace(name, scalar.text, section.has("batch"), scalar.place)
+    if scalar is not None:
+        yield CodePlace(scalar.text, "batch" if section.has("batch") else "handler", scalar.place)
+    for item in _middleware(section):
+        yield CodePlace(item.text, "middleware", item.place)

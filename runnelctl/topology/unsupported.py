@@ -8,8 +8,6 @@ from __future__ import annotations
 
 _KEYS = {
     "": {"tasks": "tasks", "start": "start (fork or spawn)"},
-    "processors.*": {"middleware": "middleware"},
-    "defaults": {"middleware": "middleware"},
 }
 
 _VALUES = {
