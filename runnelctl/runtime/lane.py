@@ -15,11 +15,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from runnelctl.core import keys
+from runnelctl.core.entry import with_record
 from runnelctl.event import Event, Source
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import failures
 from runnelctl.runtime.intake import Intake
 from runnelctl.runtime.ledger import Ledger
+from runnelctl.runtime.parking import RUN, Parking
 from runnelctl.store.leases import Session
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class Lane:
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
         self.intake = Intake(session.cursor)
+        self.parking = Parking(self, session.parked)
         self.events_key = keys.events(slice_.topology.name, self.unit.stream, self.unit.partition).encode()
         self.check_at = 0.0
         # Up to these ordinals events run one by one: a batch died or failed, and its culprit is looked for.
@@ -123,6 +126,8 @@ class Lane:
         slice_, ledger = self.slice, self.ledger
         if self.session.suspect <= ledger.done:
             slice_.suspect_over(self)
+        if self.parking.asked and await self.parking.replay():
+            return []
         room = slice_.commit_events - (ledger.done - ledger.committed)
         if room <= 0:
             self.idle()
@@ -141,6 +146,8 @@ class Lane:
             if self.stopping or self.resyncing or self.ended is not None:
                 return []
         run = self._take(size)
+        if self.parking.keys and not (run := self.parking.sift(run)):
+            return []
         if self.states.used:
             self.idle()
             await slice_.load_states(self.states, run)
@@ -151,7 +158,7 @@ class Lane:
         its slice: if it kills the process again, the board names it and nobody else is charged."""
         ledger, suspect = self.ledger, self.session.suspect
         single = ledger.done < max(self.alone_until, self.last_try_until)
-        size = 1 if single else min(self.slice.batch_size or room, room)
+        size = 1 if single else min(self.slice.batch_size or (RUN if self.parking.keys else room), room)
         if suspect <= ledger.done:
             return size
         if suspect > ledger.done + 1:
@@ -183,7 +190,7 @@ class Lane:
         if session.edit_id:
             for event in run:
                 if event._id == session.edit_id:
-                    event._fields = edited(event._fields, session.edit)
+                    event._fields = with_record(event._fields, session.edit)
         return run
 
     async def _fill(self, size: int, within_s: float) -> None:
@@ -267,6 +274,7 @@ class Lane:
             failures.block_trimmed(self, session.lost)
         self.session = session
         self.states.clear()
+        self.parking.restart(session.parked)
         ledger.restart(session)
         self.intake.restart(session.cursor)
         self.resyncing = False
@@ -290,9 +298,3 @@ class Lane:
         """Put handler calls into the latency histogram."""
         bucket = min(cells.LATENCY_BUCKETS - 1, int(seconds * 1e6).bit_length())
         self.slice.board.q[self.base + cells.U_LATENCY + bucket] += events
-
-
-def edited(fields: list[bytes], data: bytes) -> list[bytes]:
-    """An entry's fields with the record replaced by what an operator made of it."""
-    kept = [fields[i : i + 2] for i in range(0, len(fields), 2) if fields[i] != b"data"]
-    return [b"data", data, *(part for pair in kept for part in pair)]
