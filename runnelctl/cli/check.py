@@ -20,8 +20,7 @@ def command(file: Path, as_json: bool) -> int:
 
     Handlers are imported too, in a process of their own.
     """
-    examined = topology.examine(file)
-    problems = sorted([*examined.problems, *_handler_problems(examined)])
+    examined, problems = everything(file)
     if as_json:
         found = {"ok": not problems, "problems": _plain(problems), "warnings": _plain(examined.warnings)}
         click.echo(json.dumps(found, indent=2))
@@ -34,6 +33,12 @@ def command(file: Path, as_json: bool) -> int:
             streams, processors = len(examined.topology.streams), len(examined.topology.processors)
             click.echo(f"{file}: ok: {_count(streams, 'stream')}, {_count(processors, 'processor')}")
     return errors.EXIT_USAGE if problems else errors.EXIT_OK
+
+
+def everything(file: Path) -> tuple[topology.Examined, list[errors.Problem]]:
+    """What can be said of a file, and every mistake in it and in what it names."""
+    examined = topology.examine(file)
+    return examined, sorted([*examined.problems, *_handler_problems(examined)])
 
 
 def _handler_problems(examined: topology.Examined) -> list[errors.Problem]:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import hosting
+from runnelctl.cli import hosting, names
 from runnelctl.cli.options import topology_option
 from runnelctl.client.reads import declared_processor
 from runnelctl.runtime import homes
@@ -28,7 +28,7 @@ _BAR = " │ ".encode()
 
 
 @click.command()
-@click.argument("target", metavar="[PROCESSOR[.SLICE]]", required=False)
+@click.argument("target", metavar="[PROCESSOR[.SLICE]]", required=False, shell_complete=names.processors)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the host ends.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last N lines.")
 @topology_option

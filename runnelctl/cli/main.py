@@ -32,6 +32,10 @@ COMMANDS = {
     "config": "print the topology as resolved, secrets hidden",
     "schema": "print the JSON Schema of topology files",
     "logs": "the output of a detached up",
+    "init": "start a project in a directory",
+    "graph": "a picture of a topology",
+    "doctor": "what is wrong with this set-up",
+    "completion": "a script that makes your shell complete",
 }
 
 

@@ -41,8 +41,10 @@ def topology_argument(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _option(function: Callable[..., Any]) -> Callable[..., Any]:
     # RUNNELCTL_TOPOLOGY is read by `find`, not by click: a FILE argument must beat it without a complaint.
-    option = click.option("-t", "--topology", "topology_file", metavar="FILE", help=_HELP, allow_from_autoenv=False)
-    return option(function)
+    return topology_given(function)
 
+
+#: `-t/--topology FILE` as it was given, or None: for a command that can do without.
+topology_given = click.option("-t", "--topology", "topology_file", metavar="FILE", help=_HELP, allow_from_autoenv=False)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")

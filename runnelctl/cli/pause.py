@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import options, targets
+from runnelctl.cli import names, options, targets
 from runnelctl.core import pauses
 from runnelctl.runtime import mending
 from runnelctl.store import connect, meta, operations, pausing
@@ -15,7 +15,7 @@ from runnelctl.store.reach import reach
 
 
 @click.command()
-@click.argument("target", metavar="PROCESSOR[:PARTITION]")
+@click.argument("target", metavar="PROCESSOR[:PARTITION]", shell_complete=names.processors)
 @click.option("--reason", default="", metavar="TEXT", help="Why; shown by `status`, and kept in the audit.")
 @options.topology_option
 def command(file: Path, target: str, reason: str) -> int:

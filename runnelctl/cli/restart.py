@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import options
+from runnelctl.cli import names, options
 from runnelctl.client.reads import declared_processor
 from runnelctl.core import membership
 from runnelctl.core.model import Processor, Topology
@@ -27,7 +27,7 @@ Place = tuple[str, str]
 
 
 @click.command()
-@click.argument("processor")
+@click.argument("processor", shell_complete=names.processors)
 @options.topology_option
 def command(file: Path, processor: str) -> int:
     """Replace the slices of PROCESSOR on every host, one after the other: each finishes its events and commits, and a

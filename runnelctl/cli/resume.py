@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import options, targets
+from runnelctl.cli import names, options, targets
 from runnelctl.runtime import mending
 from runnelctl.store import connect, meta, operations, pausing
 from runnelctl.store.reach import reach
 
 
 @click.command()
-@click.argument("target", metavar="PROCESSOR[:PARTITION]")
+@click.argument("target", metavar="PROCESSOR[:PARTITION]", shell_complete=names.processors)
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the audit.")
 @options.topology_option
 def command(file: Path, target: str, reason: str) -> int:

@@ -10,13 +10,13 @@ from typing import TextIO
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import jsonlines, options
+from runnelctl.cli import jsonlines, names, options
 from runnelctl.cli.bulk import Bulk, Refused, Sent
 from runnelctl.client.sender import declared
 
 
 @click.command()
-@click.argument("stream")
+@click.argument("stream", shell_complete=names.streams)
 @click.argument("records", metavar="[RECORD]...", nargs=-1)
 @click.option("-f", "--file", "lines_file", metavar="FILE", help="JSON lines, gzipped or not; - for stdin.")
 @click.option("-k", "--key", help="The routing key of every record, instead of the stream's key field.")

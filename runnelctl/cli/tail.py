@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import moments, options
+from runnelctl.cli import moments, names, options
 from runnelctl.cli.listing import Listing
 from runnelctl.cli.moments import Moment
 from runnelctl.cli.watch import PASSING
@@ -30,7 +30,7 @@ PAUSE_S = 0.5
 
 
 @click.command()
-@click.argument("stream")
+@click.argument("stream", shell_complete=names.streams)
 @click.option("-n", "--lines", "count", type=click.IntRange(0), metavar="N", help="How many events; 10 unless --since.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.option("-p", "--partition", type=click.IntRange(0), metavar="P", help="Only this partition.")

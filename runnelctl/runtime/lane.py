@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from runnelctl.core import keys
 from runnelctl.core.entry import with_record
-from runnelctl.event import Event, Source
+from runnelctl.event import Event
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import failures
+from runnelctl.runtime import failures, workload
 from runnelctl.runtime.intake import Intake
 from runnelctl.runtime.ledger import Ledger
-from runnelctl.runtime.parking import RUN, Parking
+from runnelctl.runtime.parking import Parking
 from runnelctl.store.leases import Session
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ class Lane:
         self.grant = grant
         self.base = slice_.board.unit(unit)
         self.session = session
-        codec = slice_.codec
-        decode = slice_.decode
-        self.source = Source(self.unit.stream, self.unit.partition, decode, codec.key_of)
+        self.source = workload.source(self.unit, slice_.codec, slice_.decode)
         self.ledger = Ledger(self, session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
@@ -100,7 +98,10 @@ class Lane:
         future = self._nudge = asyncio.get_running_loop().create_future()
         if self.stopping or self.resyncing or self.ended is not None:
             return
-        await asyncio.wait((future,), timeout=seconds)
+        if seconds is None:
+            await future  # a fifth of the price
+        else:
+            await asyncio.wait((future,), timeout=seconds)
 
     # --- the drive --------------------------------------------------------------------------------------------
 
@@ -158,7 +159,7 @@ class Lane:
         its slice: if it kills the process again, the board names it and nobody else is charged."""
         ledger, suspect = self.ledger, self.session.suspect
         single = ledger.done < max(self.alone_until, self.last_try_until)
-        size = 1 if single else min(self.slice.batch_size or (RUN if self.parking.keys else room), room)
+        size = 1 if single else min(self.slice.batch_size or (self.parking.run if self.parking.keys else room), room)
         if suspect <= ledger.done:
             return size
         if suspect > ledger.done + 1:
@@ -241,7 +242,7 @@ class Lane:
             elif now >= deadline:
                 self.idle()
                 await slice_.woken()
-            elif now - ledger.dirty_since >= slice_.commit_every_s:
+            elif ledger.dirty_since and now - ledger.dirty_since >= slice_.commit_every_s:
                 self.idle()
                 await ledger.progress()
             else:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from runnelctl.runtime.lane import Lane
 
 PAGE = 64  # parked events that are replayed in one go
-RUN = 32  # events that are looked at between two pages: fewer, so that a list under replay gets shorter
+RUN = 256  # events that are sifted in one go: what may not start yet is put back, event by event
+REPLAY_RUN = 32  # the same between two pages of a replay: fewer than a page, so that its list gets shorter
 
 
 class Parking:
@@ -51,6 +52,11 @@ class Parking:
         self._one_by_one = lot.tries > 0
 
     # --- parking
+
+    @property
+    def run(self) -> int:
+        """How many events to take at once while anything is parked."""
+        return REPLAY_RUN if self.asked else RUN
 
     def sift(self, run: list[Event]) -> list[Event]:
         """Park the events that `run` begins with as far as their keys are parked; returns those behind them that may be

@@ -18,7 +18,7 @@ class Book:
 
     def __init__(self) -> None:
         self.first = self.done = self.committed = 0
-        self.dirty_since = 0.0
+        self.dirty_since = 1.0  # as if it were known already: nobody needs to be told
         self.effects: list[tuple[int, bytes, list[Effect]]] = []
 
     def mark_dirty(self, now: float) -> None:

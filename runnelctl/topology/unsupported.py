@@ -17,20 +17,11 @@ _VALUES = {
     "streams.*.codec": ("msgpack", "fields"),
     "streams.*.compression": ("zstd", "lz4", "gzip"),
     "streams.*.partitioner": ("ring",),
-    "processors.*.scope": ("key",),
     "processors.*.order": ("key",),
-    "defaults.scope": ("key",),
     "defaults.order": ("key",),
 }
 
-_REDIS_SCHEMES = (
-    "redis+sentinel",
-    "rediss+sentinel",
-    "redis+cluster",
-    "rediss+cluster",
-    "valkey+sentinel",
-    "valkey+cluster",
-)
+_REDIS_SCHEMES = ("redis+cluster", "rediss+cluster", "valkey+cluster", "valkeys+cluster")
 
 _SENTENCE = "is not supported by this version yet"
 
