@@ -125,6 +125,7 @@ class Processor:
     timeout_ms: int = 30_000
     batch: Batch | None = None
     commit: CommitBounds = field(default_factory=CommitBounds)
+    middleware: tuple[str, ...] = ()  # "module:attribute" each, the first outermost
     dead_letter: str | None = None  # the name of a declared stream
     start: Start = Start.EARLIEST
     max_memory_bytes: int | None = None

@@ -15,16 +15,16 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from runnelctl.core import keys
-from runnelctl.core.entry import with_record
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import failures, workload
-from runnelctl.runtime.intake import Intake
+from runnelctl.runtime.intake import Intake, mend
 from runnelctl.runtime.ledger import Ledger
 from runnelctl.runtime.parking import Parking
 from runnelctl.store.leases import Session
 
 if TYPE_CHECKING:
+    from runnelctl.runtime.iterating import Iteration
     from runnelctl.runtime.slice import Slice
 
 TURN_S = 0.010  # how long a lane may run before the others get a turn and the lease is looked at
@@ -35,10 +35,8 @@ class Lane:
 
     def __init__(self, slice_: Slice, unit: int, grant: int, session: Session) -> None:
         self.slice = slice_
-        self.unit = slice_.plan.units[unit]
-        self.grant = grant
-        self.base = slice_.board.unit(unit)
-        self.session = session
+        self.unit, self.grant = slice_.plan.units[unit], grant
+        self.base, self.session = slice_.board.unit(unit), session
         self.source = workload.source(self.unit, slice_.codec, slice_.decode)
         self.ledger = Ledger(self, session)
         self.states = slice_.states_for(self.unit)
@@ -52,6 +50,8 @@ class Lane:
         self.stopping = False  # finish what runs, commit, release
         self.resyncing = False  # start a new read session before anything else
         self.ended: int | None = None  # a board STATE_ once the lane is over
+        self.batch_size, self.batch_within_s = slice_.batch_size, slice_.batch_within_s
+        self.iteration: Iteration | None = None
         self.thread: ThreadPoolExecutor | None = None
         self._nudge: asyncio.Future[None] | None = None
 
@@ -116,6 +116,8 @@ class Lane:
                 elif run := await self._next_run():
                     await self._handle(run)
             self.idle()
+            if self.iteration is not None:
+                await self.iteration.finish()
             await self.ledger.close()
         finally:
             self.idle()
@@ -138,12 +140,11 @@ class Lane:
             self.idle()
             await self.wait(None)
             return []
-        size = await self._run_size(room)
-        if not size:
+        if not (size := await self._run_size(room)):
             return []
-        if slice_.batch_size and 1 < size > self.intake.count:
+        if self.batch_size and 1 < size > self.intake.count:
             self.idle()
-            await self._fill(size, slice_.batch_within_s)
+            await self._fill(size, self.batch_within_s)
             if self.stopping or self.resyncing or self.ended is not None:
                 return []
         run = self._take(size)
@@ -159,7 +160,7 @@ class Lane:
         its slice: if it kills the process again, the board names it and nobody else is charged."""
         ledger, suspect = self.ledger, self.session.suspect
         single = ledger.done < max(self.alone_until, self.last_try_until)
-        size = 1 if single else min(self.slice.batch_size or (self.parking.run if self.parking.keys else room), room)
+        size = 1 if single else min(self.batch_size or (self.parking.run if self.parking.keys else room), room)
         if suspect <= ledger.done:
             return size
         if suspect > ledger.done + 1:
@@ -180,7 +181,7 @@ class Lane:
 
     def _take(self, size: int) -> list[Event]:
         source, session = self.source, self.session
-        entries = self.intake.take(size, gather=bool(self.slice.batch_size))
+        entries = self.intake.take(size, gather=bool(self.batch_size))
         run = [Event(event_id, fields, source) for event_id, fields in entries]
         if self.hungry:
             self.slice.reader.room_made(self)
@@ -189,15 +190,14 @@ class Lane:
         elif self.ledger.done < self.last_try_until:
             run[0].attempt = self.slice.processor.retry.attempts
         if session.edit_id:
-            for event in run:
-                if event._id == session.edit_id:
-                    event._fields = with_record(event._fields, session.edit)
+            mend(run, session.edit_id, session.edit)
         return run
 
     async def _fill(self, size: int, within_s: float) -> None:
         """Wait for a batch to fill, at most so long."""
-        until = monotonic() + within_s
-        while self.intake.count < size and (left := until - monotonic()) > 0:
+        clock = asyncio.get_running_loop().time  # the one that `wait` goes by
+        until = clock() + within_s
+        while self.intake.count < size and (left := until - clock()) > 0:
             await self.wait(left)
             if self.stopping or self.resyncing or self.ended is not None:
                 return
@@ -234,8 +234,7 @@ class Lane:
             if q[self.base + cells.U_GRANT] != self.grant or not q[self.base + cells.U_WANTED]:
                 self.stopping = True
                 return False
-            now = monotonic()
-            deadline = d[cells.H_DEADLINE]
+            now, deadline = monotonic(), d[cells.H_DEADLINE]
             if slice_.reserved_for_another(self):
                 self.idle()
                 await self.wait(None)

@@ -71,7 +71,7 @@ class Slice:
         # An import that hangs is killed for it: show where it hangs shortly before.
         faulthandler.dump_traceback_later(lifecycle.READY_LIMIT_S * 0.9)
         work = workload.load(self.topology, self.processor, self.decode)
-        self.handler, self.form = work.handler, work.form
+        self.handler, self.form, self.layers, self.checked = work.handler, work.form, work.layers, work.checked
         self.call = calls.form_of(self.processor, work.form)
         await work.open(self._open_context())
         faulthandler.cancel_dump_traceback_later()

@@ -55,7 +55,7 @@ def look(client: redis.Redis, topology: Topology, places: Sequence[Place]) -> Lo
         pipe.hkeys(keys.halted(topology.name))
         pipe.hgetall(keys.members(topology.name))
         *owns, halted, members = pipe.execute()
-    positions = {place: _position(*owns[2 * index], owns[2 * index + 1]) for index, place in enumerate(places)}
+    positions = {place: _position(owns[2 * index], owns[2 * index + 1]) for index, place in enumerate(places)}
     return Look(
         positions, frozenset(_text(name) for name in halted), {_text(name): entry for name, entry in members.items()}
     )
@@ -70,9 +70,8 @@ def ends(client: redis.Redis, topology: Topology, places: Sequence[Place]) -> di
     return {place: _end(info) for place, info in zip(places, replies, strict=True)}
 
 
-def _position(
-    cursor: bytes | None, passed: bytes | None, block: bytes | None, parked: bytes | None, asked: int
-) -> Position:
+def _position(own: Sequence[bytes | None], asked: int) -> Position:
+    cursor, passed, block, parked = own
     return Position(_id(cursor), int(passed or 0), block is not None, int(parked or 0), asked)
 
 
