@@ -133,6 +133,14 @@ class Processor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Durability:
+    """What must hold before a send is acknowledged and a commit counts: so many replicas have it; it is on the disk."""
+
+    replicas: int = 0
+    disk: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
     """One topology file, resolved: defaults filled in, variables replaced, paths absolute."""
 
@@ -142,5 +150,6 @@ class Topology:
     streams: dict[str, Stream]
     processors: dict[str, Processor]
     pythonpath: tuple[str, ...] = ()  # absolute
+    durability: Durability | None = None
     lease_ttl_ms: int = 6_000
     drain_ms: int = 30_000

@@ -247,6 +247,8 @@ class Ledger:
 
 def _numbered(effects: list[Effect], names: list[Argument]) -> list[Argument]:
     """Effects as lua/commit.lua takes them; keys go to `names`. Of several writes to a state the last stays."""
+    if not effects:
+        return []
     number: dict[Argument, int] = {}
     last = {name: index for index, (op, name, _) in enumerate(effects) if op in "SDT"}
     flat: list[Argument] = []

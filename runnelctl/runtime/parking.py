@@ -124,15 +124,15 @@ class Parking:
         lane.idle()
         if self._one_by_one:
             await self._settled()
-            lane.slice.suspect_over(lane)
+            lane.slice.trial.over(lane)
         if done == len(elements) < most and self._is_ours():
             self._open(key)
-        return not lane.intake.count
+        return not (self._is_ours() and lane.intake.count)
 
     async def _alone(self) -> bool:
         """After a death, wait until nothing else is in a handler of this slice, so that the next names its cause."""
         lane = self._lane
-        while self._tries and self._is_ours() and not lane.slice.may_try_suspect(lane):
+        while self._tries and self._is_ours() and not lane.slice.trial.may_begin(lane):
             await lane.wait(None)
         return self._is_ours()
 
@@ -151,14 +151,14 @@ class Parking:
     async def _oldest(self, key: str, most: int) -> list[Element]:
         lane = self._lane
         while True:
-            wire = await lane.slice.committer.link.get()
+            wire = await lane.slice.committer.side.get()
             try:
                 return await stored.oldest(wire, lane.slice.topology.name, lane.unit, key, most)
             except ValueError as error:
                 lane.slice.log.error("%s: key %r stays parked: %s", lane.name, key, error)
                 return []
             except (ConnectionLost, ReplyError):
-                lane.slice.committer.link.drop()
+                lane.slice.committer.side.drop()
                 await asyncio.sleep(0.2)
 
     def _open(self, key: str) -> None:

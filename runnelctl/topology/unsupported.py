@@ -9,8 +9,8 @@ from __future__ import annotations
 _KEYS = {
     "": {"tasks": "tasks", "start": "start (fork or spawn)"},
     "streams.*": {"record": "record"},
-    "processors.*": {"match": "match", "middleware": "middleware"},
-    "defaults": {"match": "match", "middleware": "middleware"},
+    "processors.*": {"match": "match"},
+    "defaults": {"match": "match"},
 }
 
 _VALUES = {
