@@ -156,9 +156,3 @@ class FlatEvent(Event, eq=False, gc=False):
         fields = self._fields
         pairs = (fields[i : i + 2] for i in range(0, len(fields) - 1, 2))
         return [part for pair in pairs if pair[0] != b"key" and pair[0][:2] != b"h:" for part in pair]
-
-
-def edited(fields: list[bytes], data: bytes) -> list[bytes]:
-    """An entry's fields with the record replaced by what an operator made of it."""
-    kept = [fields[i : i + 2] for i in range(0, len(fields), 2) if fields[i] != b"data"]
-    return [b"data", data, *(part for pair in kept for part in pair)]

@@ -180,7 +180,7 @@ class Codec:
             self.validate(_JSON.decode(text))
 
     def stored(self, text: bytes) -> bytes:
-        """A record given as compact JSON as it is stored in place of an entry's record: see `event.edited`."""
+        """A record given as compact JSON as it is stored in place of an entry's record: see core/entry.py."""
         return text if self._is_flat or self.is_text else self.raw(text, key="-", validated=True).data
 
     # --- keys

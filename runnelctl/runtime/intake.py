@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from runnelctl.event import Event, edited
+from runnelctl.core.entry import with_record
+from runnelctl.event import Event
 
 READ_EVENTS = 4_096  # of all lanes together: small enough for the processor's caches, large enough to amortise a read
 LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000
@@ -87,4 +88,4 @@ def mend(run: list[Event], event_id: bytes, record: bytes) -> None:
     """If that event is among these, replace its record by what an operator made of it."""
     for event in run:
         if event._id == event_id:
-            event._fields = edited(event._fields, record)
+            event._fields = with_record(event._fields, record)

@@ -10,9 +10,9 @@ from typing import Any
 import redis
 
 from runnelctl.core import keys
+from runnelctl.core.entry import with_record
 from runnelctl.core.model import Topology
 from runnelctl.core.routing import dead_letter_partition
-from runnelctl.event import edited
 from runnelctl.store.members import CONTROL_KEPT
 from runnelctl.store.scripts import Word, run, script
 
@@ -121,7 +121,7 @@ def entry(client: redis.Redis, topology: Topology, blockage: Blockage) -> list[b
     kept: Any = client.hmget(own, ["edit_id", "edit"])
     of, mended = kept
     if of == blockage.event_id.encode() and mended:
-        flat = edited(flat, mended)
+        flat = with_record(flat, mended)
     return flat
 
 

@@ -11,9 +11,7 @@ _KEYS = {
 }
 
 _VALUES = {
-    "processors.*.scope": ("key",),
     "processors.*.order": ("key",),
-    "defaults.scope": ("key",),
     "defaults.order": ("key",),
 }
 
