@@ -202,3 +202,29 @@ def _accepts(target: Callable[..., Any], count: int) -> bool:
     except ValueError:  # a C callable that does not tell; for a class made without arguments, that is as good as yes
         return count == 0
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class TaskForm:
+    """How to call a task: `async` on the event loop, `sync` in a thread; with ctx, or with nothing."""
+
+    kind: Literal["async", "sync"]
+    takes_ctx: bool
+
+
+def describe_task(target: object) -> TaskForm:
+    """How the `run` of a task wants to be called. Raises HandlerError if it can't be one, saying why."""
+    if inspect.isclass(target):
+        raise HandlerError(f"a task must be a function; {target.__name__} is a class")
+    if not callable(target):
+        raise HandlerError(f"a task must be callable; this is {_kind(target)}")
+    name = _name(target)
+    try:
+        parameters = list(inspect.signature(target).parameters.values())
+    except (ValueError, TypeError):
+        raise HandlerError(f"the signature of {name} can't be read: wrap it in a function of () or (ctx)") from None
+    none, one = _accepts(target, 0), _accepts(target, 1)
+    if not none and not one:
+        raise HandlerError(f"{name} takes ({', '.join(map(str, parameters))}), but a task is called with () or (ctx)")
+    first = parameters[0].name if parameters else ""
+    return TaskForm(_kind_of_call(target), one and (not none or first in _CONTEXT_NAMES))

@@ -30,8 +30,10 @@ def command(file: Path, as_json: bool) -> int:
         for problem in problems:
             click.echo(str(problem), err=True)
         if not problems and examined.topology is not None:
-            streams, processors = len(examined.topology.streams), len(examined.topology.processors)
-            click.echo(f"{file}: ok: {_count(streams, 'stream')}, {_count(processors, 'processor')}")
+            of = examined.topology
+            counts = [_count(len(of.streams), "stream"), _count(len(of.processors), "processor")]
+            counts += [_count(len(of.tasks), "task")] if of.tasks else []
+            click.echo(f"{file}: ok: {', '.join(counts)}")
     return errors.EXIT_USAGE if problems else errors.EXIT_OK
 
 
@@ -42,12 +44,16 @@ def everything(file: Path) -> tuple[topology.Examined, list[errors.Problem]]:
 
 
 def _handler_problems(examined: topology.Examined) -> list[errors.Problem]:
-    verdicts = handler_trial.verdicts([each.handler for each in examined.handlers], examined.pythonpath)
-    return [
-        errors.Problem(each.place.file, each.place.line, each.place.column, f"handler {each.handler}: {message}")
-        for each in examined.handlers
-        if (message := verdicts[each.handler]) is not None
-    ]
+    found = []
+    for is_task, word in ((False, "handler"), (True, "run")):
+        some = [each for each in examined.handlers if each.is_task == is_task]
+        verdicts = handler_trial.verdicts([each.handler for each in some], examined.pythonpath, tasks=is_task)
+        for each in some:
+            message = verdicts[each.handler]
+            if message is not None:
+                place, text = each.place, f"{word} {each.handler}: {message}"
+                found.append(errors.Problem(place.file, place.line, place.column, text))
+    return found
 
 
 def _plain(problems: list[errors.Problem]) -> list[dict[str, str | int]]:

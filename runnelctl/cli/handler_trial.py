@@ -21,12 +21,15 @@ from runnelctl import errors, handling
 TIMEOUT_S = 30.0
 
 
-def verdicts(handlers: Sequence[str], pythonpath: Sequence[str], timeout_s: float = TIMEOUT_S) -> dict[str, str | None]:
-    """Handler -> what is wrong with it, or None. A module that takes longer than `timeout_s` to import is given up."""
+def verdicts(
+    handlers: Sequence[str], pythonpath: Sequence[str], timeout_s: float = TIMEOUT_S, *, tasks: bool = False
+) -> dict[str, str | None]:
+    """Handler -> what is wrong with it, or None. A module that takes longer than `timeout_s` to import is given up.
+    `tasks`: these are what tasks run, and must be fit for that."""
     found: dict[str, str | None] = {}
     pending = list(dict.fromkeys(handlers))
     while pending:
-        answers, end = _run(pending, pythonpath, timeout_s)
+        answers, end = _run(pending, pythonpath, timeout_s, tasks)
         done = {answer["handler"]: answer["message"] for answer in answers if "message" in answer}
         found |= done
         pending = [handler for handler in pending if handler not in done]
@@ -39,10 +42,12 @@ def verdicts(handlers: Sequence[str], pythonpath: Sequence[str], timeout_s: floa
     return found
 
 
-def _run(handlers: list[str], pythonpath: Sequence[str], timeout_s: float) -> tuple[list[dict[str, Any]], str | None]:
+def _run(
+    handlers: list[str], pythonpath: Sequence[str], timeout_s: float, tasks: bool
+) -> tuple[list[dict[str, Any]], str | None]:
     """What one child answered, and how it ended: a phrase, or None if it ran out of time."""
     with tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as answer:
-        request.write(json.dumps({"pythonpath": list(pythonpath), "handlers": handlers}).encode())
+        request.write(json.dumps({"pythonpath": list(pythonpath), "handlers": handlers, "tasks": tasks}).encode())
         request.seek(0)
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, str(request.fileno()), str(answer.fileno())],
@@ -91,14 +96,15 @@ def child(request_fd: int, answer_fd: int) -> None:
         request = json.load(stream)
     handling.put_on_path(request["pythonpath"])
     for handler in request["handlers"]:
-        message = _verdict(handler)
+        message = _verdict(handler, request["tasks"])
         os.write(answer_fd, json.dumps({"handler": handler, "message": message}).encode() + b"\n")
     os._exit(0)
 
 
-def _verdict(handler: str) -> str | None:
+def _verdict(handler: str, is_task: bool) -> str | None:
     try:
-        handling.describe(handling.resolve(handler))
+        target = handling.resolve(handler)
+        (handling.describe_task if is_task else handling.describe)(target)
     except errors.HandlerError as error:
         return str(error)
     except BaseException as error:  # the user's code runs while it is looked at, too: properties, metaclasses

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runnelctl.core import model
-from runnelctl.topology import redis_url, schemas
+from runnelctl.topology import redis_url, schemas, tasks
 from runnelctl.topology.nodes import Findings, Mapping, Node, Place, Scalar, Sequence, beside
 from runnelctl.topology.section import Section
 from runnelctl.topology.wording import did_you_mean
@@ -26,13 +26,15 @@ class HandlerPlace:
     handler: str
     batch: bool
     place: Place
+    is_task: bool = False
 
 
 def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topology, list[HandlerPlace]]:
     """The Topology of a tree that passed the shape check; worth something only if `findings` holds no problem."""
     section = Section(findings, root)
     streams = {name: _stream(name, Section(findings, node), findings) for name, node in _named(section, "streams")}
-    if not streams and section.node("streams") is None and not _is_wrong(root, "streams"):
+    needed = section.node("tasks") is None or section.node("processors") is not None
+    if needed and not streams and section.node("streams") is None and not _is_wrong(root, "streams"):
         findings.problem(root.place, "no stream is declared: streams is missing")
     nodes = [(name, Section(findings, node, section.node("defaults"))) for name, node in _named(section, "processors")]
     streams |= _dead_letter_streams(nodes, streams)
@@ -46,8 +48,12 @@ def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topolo
         pythonpath=_pythonpath(section, findings),
         lease_ttl_ms=_lease_ttl_ms(section.section("lease"), findings),
         drain_ms=section.duration_ms("drain", 30_000),
+        tasks=tasks.tasks(section, processors, findings),
+        start=section.choice("start", model.Launching, model.Launching.FORK),
     )
-    return built, [found for name, node in nodes if (found := _handler_place(name, node)) is not None]
+    handlers = [found for name, node in nodes if (found := _handler_place(name, node)) is not None]
+    runs = [_run_place(name, Section(findings, node)) for name, node in _named(section, "tasks")]
+    return built, handlers + [found for found in runs if found is not None]
 
 
 def _named(section: Section, key: str) -> list[tuple[str, Node]]:
@@ -246,3 +252,8 @@ def _handler_place(name: str, section: Section) -> HandlerPlace | None:
     if scalar is None:
         return None
     return HandlerPlace(name, scalar.text, section.has("batch"), scalar.place)
+
+
+def _run_place(name: str, section: Section) -> HandlerPlace | None:
+    scalar = section.scalar("run")
+    return None if scalar is None else HandlerPlace(name, scalar.text, False, scalar.place, is_task=True)
