@@ -19,17 +19,29 @@ class Reject(Exception):
 
 
 class Source:
-    """Where an event comes from: one partition of one stream, and how its records are decoded."""
+    """Where an event comes from: one partition of one stream, and how its records are decoded.
 
-    __slots__ = ("decode", "key_of", "partition", "stream")
+    `plain`, if given, does for records of less than `plain_below` bytes what `decode` does, without the words: where it
+    raises, `decode` is asked what is wrong.
+    """
+
+    __slots__ = ("decode", "key_of", "partition", "plain", "plain_below", "stream")
 
     def __init__(
-        self, stream: str, partition: int, decode: Callable[[bytes], Any], key_of: Callable[[Any], str]
+        self,
+        stream: str,
+        partition: int,
+        decode: Callable[[bytes], Any],
+        key_of: Callable[[Any], str],
+        plain: Callable[[bytes], Any] | None = None,
+        plain_below: int = 0,
     ) -> None:
         self.stream = stream
         self.partition = partition
         self.decode = decode
         self.key_of = key_of
+        self.plain = plain or decode
+        self.plain_below = plain_below
 
 
 class Event(msgspec.Struct, eq=False, gc=False):
@@ -54,8 +66,16 @@ class Event(msgspec.Struct, eq=False, gc=False):
         """The decoded record; decoded on first use. Raises RecordError if the stored bytes are no record."""
         value = self._value
         if value is _UNSET:
-            fields = self._fields
-            value = self._value = self._source.decode(fields[1] if fields[0] == b"data" else self.raw)
+            fields, source = self._fields, self._source
+            data = fields[1] if fields[0] == b"data" else self.raw
+            if len(data) < source.plain_below:
+                try:
+                    value = source.plain(data)
+                except Exception:
+                    pass  # `decode` says what is wrong
+            if value is _UNSET:
+                value = source.decode(data)
+            self._value = value
         return value
 
     @property

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+from runnelctl import standin
 from runnelctl.errors import HandlerError
 
 _CONTEXT_NAMES = ("ctx", "context")
@@ -45,7 +46,8 @@ def resolve(spec: str) -> object:
     module_name, separator, path = spec.partition(":")
     if not separator or not module_name or not path:
         raise HandlerError(f"handler {spec!r} is not of the form module:attribute, such as shop.handlers:charge")
-    target: Any = _imported(module_name)
+    standin.install()
+    target: Any = module(module_name)
     walked = module_name
     for name in path.split("."):
         owner = target
@@ -62,7 +64,8 @@ def resolve(spec: str) -> object:
     return target
 
 
-def _imported(name: str) -> ModuleType:
+def module(name: str) -> ModuleType:
+    """The module `name`, imported. Raises HandlerError, with the module's own exception as its cause."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -25,11 +25,17 @@ _LONGEST_NAME = 64
 @click.command()
 @click.argument("directory", metavar="[DIR]", default=".", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--name", help="The topology's name, the prefix of its keys in Redis.  [default: the directory's name]")
-def command(directory: Path, name: str | None) -> int:
+@click.option("--from-runnel", "app", metavar="MODULE:APP", help="Write the topology of this Runnel app instead.")
+def command(directory: Path, name: str | None, app: str | None) -> int:
     """Start a project in DIR (default: here): a topology, a handler, a schema, some records.
 
+    With --from-runnel: a topology for the Runnel app that is in DIR; its handlers run as they are, without Runnel.
     Writes over nothing: if one of its files is there already, nothing is written.
     """
+    if app is not None:
+        from runnelctl.cli import migration
+
+        return migration.write(app, directory)
     name = name or _name_of(directory)
     if not re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{_LONGEST_NAME - 1}}}", name):
         raise errors.UsageError(

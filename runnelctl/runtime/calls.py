@@ -7,7 +7,6 @@ The loops of `each` and `each_in_thread` are the hot path of the whole system: w
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
@@ -39,13 +38,14 @@ async def each(lane: Lane, run: list[Event], index: int) -> Outcome:
     slice_, context, ledger = lane.slice, lane.context, lane.ledger
     handler, takes_ctx = slice_.handler, slice_.form.takes_ctx
     q, d, started, since = slice_.board.q, slice_.board.d, lane.base + cells.U_STARTED, lane.base + cells.U_SINCE
-    first, start, count, slow = ledger.first, index, len(run), 0
+    ordinal, slow = ledger.first + index, 0
     now = began = monotonic()
     error: BaseException | None = None
     try:
-        while index < count and now < lane.check_at:
-            event = run[index]
-            q[started] = first + index
+        for event in run[index:]:
+            if now >= lane.check_at:
+                break
+            q[started] = ordinal
             d[since] = now
             context.event = event
             if takes_ctx:
@@ -53,10 +53,10 @@ async def each(lane: Lane, run: list[Event], index: int) -> Outcome:
             else:
                 await handler(event)
             if context.touched:
-                ledger.effects.append((first + index, event._id, context.collect()))
-            ledger.done = first + index
-            index += 1
-            if ledger.dirty_since == math.inf:
+                ledger.effects.append((ordinal, event._id, context.collect()))
+            ledger.done = ordinal
+            ordinal += 1
+            if not ledger.dirty_since:
                 ledger.mark_dirty(now)
             before, now = now, monotonic()
             if now - before > SLOW_S:
@@ -65,8 +65,8 @@ async def each(lane: Lane, run: list[Event], index: int) -> Outcome:
                 slow += 1
     except BaseException as raised:
         error = raised
-    _observe(lane, index - start, slow, began, now)
-    return index, error
+    _observe(lane, ordinal - ledger.first - index, slow, began, now)
+    return ordinal - ledger.first, error
 
 
 async def each_in_thread(lane: Lane, run: list[Event], index: int) -> Outcome:
@@ -81,13 +81,14 @@ def _each_sync(lane: Lane, run: list[Event], index: int, loop: asyncio.AbstractE
     slice_, context, ledger = lane.slice, lane.context, lane.ledger
     handler, takes_ctx = slice_.handler, slice_.form.takes_ctx
     q, d, started, since = slice_.board.q, slice_.board.d, lane.base + cells.U_STARTED, lane.base + cells.U_SINCE
-    first, start, count, slow = ledger.first, index, len(run), 0
+    ordinal, slow = ledger.first + index, 0
     now = began = monotonic()
     error: BaseException | None = None
     try:
-        while index < count and now < lane.check_at:
-            event = run[index]
-            q[started] = first + index
+        for event in run[index:]:
+            if now >= lane.check_at:
+                break
+            q[started] = ordinal
             d[since] = now
             context.event = event
             if takes_ctx:
@@ -95,10 +96,10 @@ def _each_sync(lane: Lane, run: list[Event], index: int, loop: asyncio.AbstractE
             else:
                 handler(event)
             if context.touched:
-                ledger.effects.append((first + index, event._id, context.collect()))
-            ledger.done = first + index
-            index += 1
-            if ledger.dirty_since == math.inf:
+                ledger.effects.append((ordinal, event._id, context.collect()))
+            ledger.done = ordinal
+            ordinal += 1
+            if not ledger.dirty_since:
                 ledger.dirty_since = now
                 loop.call_soon_threadsafe(ledger.mark_dirty, now)
             before, now = now, monotonic()
@@ -108,8 +109,8 @@ def _each_sync(lane: Lane, run: list[Event], index: int, loop: asyncio.AbstractE
                 slow += 1
     except BaseException as raised:
         error = raised
-    _observe(lane, index - start, slow, began, now)
-    return index, error
+    _observe(lane, ordinal - ledger.first - index, slow, began, now)
+    return ordinal - ledger.first, error
 
 
 async def batch(lane: Lane, run: list[Event], index: int) -> Outcome:

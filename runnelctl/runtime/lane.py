@@ -15,9 +15,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from runnelctl.core import keys
-from runnelctl.event import Event, Source
+from runnelctl.event import Event
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import failures
+from runnelctl.runtime import failures, workload
 from runnelctl.runtime.intake import Intake
 from runnelctl.runtime.ledger import Ledger
 from runnelctl.store.leases import Session
@@ -37,9 +37,7 @@ class Lane:
         self.grant = grant
         self.base = slice_.board.unit(unit)
         self.session = session
-        codec = slice_.codec
-        decode = slice_.decode
-        self.source = Source(self.unit.stream, self.unit.partition, decode, codec.key_of)
+        self.source = workload.source(self.unit, slice_.codec, slice_.decode)
         self.ledger = Ledger(self, session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
@@ -97,7 +95,10 @@ class Lane:
         future = self._nudge = asyncio.get_running_loop().create_future()
         if self.stopping or self.resyncing or self.ended is not None:
             return
-        await asyncio.wait((future,), timeout=seconds)
+        if seconds is None:
+            await future  # a fifth of the price
+        else:
+            await asyncio.wait((future,), timeout=seconds)
 
     # --- the drive --------------------------------------------------------------------------------------------
 
@@ -234,7 +235,7 @@ class Lane:
             elif now >= deadline:
                 self.idle()
                 await slice_.woken()
-            elif now - ledger.dirty_since >= slice_.commit_every_s:
+            elif ledger.dirty_since and now - ledger.dirty_since >= slice_.commit_every_s:
                 self.idle()
                 await ledger.progress()
             else:

@@ -8,7 +8,6 @@ appends an event's effects before it counts the event as done, and the committer
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -55,7 +54,7 @@ class Ledger:
         self.run: list[Event] = []
         self.first = session.count + 1  # ordinal of run[0]
         self.effects.clear()
-        self.dirty_since = math.inf
+        self.dirty_since = 0.0  # 0: everything done is committed
         self._in_flight_done = session.count
         self._void = False  # something done was dropped: nothing after it may be committed before a new session
         self._show_cursor()
@@ -80,7 +79,7 @@ class Ledger:
 
     def mark_dirty(self, now: float) -> None:
         """There is something to commit since `now`."""
-        if self.dirty_since == math.inf:
+        if not self.dirty_since:
             self.dirty_since = now
         self.lane.slice.committer.wake(self.lane)
 
@@ -189,7 +188,7 @@ class Ledger:
         self.in_flight = None
         self.seq, self.cursor, self.committed = commit.seq, commit.new, self._in_flight_done
         # Clean first, then look again: a handler's thread counts an event as done before it looks at dirty_since.
-        self.dirty_since = math.inf
+        self.dirty_since = 0.0
         if self.done > self.committed:
             self.dirty_since = monotonic()
         self._show_cursor()
@@ -206,7 +205,7 @@ class Ledger:
         self.in_flight, self._void = None, True
         self._block, self._block_state = "", cells.STATE_RELEASED
         self.effects.clear()
-        self.done, self.done_id, self.dirty_since = self.committed, self.cursor, math.inf
+        self.done, self.done_id, self.dirty_since = self.committed, self.cursor, 0.0
 
     def drop_and_block(self, record: str, state: int) -> None:
         """Redis refused the commit for good: block the partition where its cursor stands."""

@@ -11,8 +11,9 @@ from typing import Any
 
 from runnelctl import handling
 from runnelctl.core.model import Processor, Stream, Topology
+from runnelctl.core.plan import Unit
 from runnelctl.errors import HandlerError, RecordError, RedisUnreachable
-from runnelctl.event import Event
+from runnelctl.event import Event, Source
 from runnelctl.handling import HandlerForm
 from runnelctl.records import Codec
 from runnelctl.runtime import tracebacks
@@ -104,6 +105,12 @@ def decoder(stream: Stream, codec: Codec) -> Callable[[bytes], Any]:
         return value
 
     return decode
+
+
+def source(unit: Unit, codec: Codec, decode: Callable[[bytes], Any]) -> Source:
+    """Where the events of a partition come from; decoded plainly where nothing but their form is to be checked."""
+    plain_below = codec.plain_below if decode == codec.decode else 0
+    return Source(unit.stream, unit.partition, decode, codec.key_of, codec.plain, plain_below)
 
 
 def key_or_none(event: Event) -> str | None:

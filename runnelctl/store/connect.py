@@ -11,6 +11,7 @@ from redis.asyncio.retry import Retry as RetryAsync
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from runnelctl.store import primary
 from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.reach import Reached, reach
 from runnelctl.store.translation import translate, translated
@@ -26,13 +27,19 @@ def client(endpoint: Endpoint, *, timeout_ms: int = 5_000, client_name: str = "r
 
     `timeout_ms` bounds connecting and every single reply: a `BLOCK` must be shorter. Close it after use.
     """
-    return redis.Redis(retry=Retry(NoBackoff(), 0), **_settings(endpoint, timeout_ms, client_name))
+    settings: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), **_settings(endpoint, timeout_ms, client_name)}
+    if endpoint.service:
+        return redis.Redis.from_pool(primary.pool(endpoint, settings))
+    return redis.Redis(**settings)
 
 
 def client_async(endpoint: Endpoint, *, timeout_ms: int = 5_000, client_name: str = "runnelctl") -> redis.asyncio.Redis:
     """Like `client`, for asyncio; end it with `await client.aclose()`. Never cancel a command in flight: the reply
     would be taken for the next command's."""
-    return redis.asyncio.Redis(retry=RetryAsync(NoBackoff(), 0), **_settings(endpoint, timeout_ms, client_name))
+    settings: dict[str, Any] = {"retry": RetryAsync(NoBackoff(), 0), **_settings(endpoint, timeout_ms, client_name)}
+    if endpoint.service:
+        return redis.asyncio.Redis.from_pool(primary.pool_async(endpoint, settings))
+    return redis.asyncio.Redis(**settings)
 
 
 def _settings(endpoint: Endpoint, timeout_ms: int, client_name: str) -> dict[str, Any]:
@@ -50,11 +57,14 @@ def _settings(endpoint: Endpoint, timeout_ms: int, client_name: str) -> dict[str
     }
     if endpoint.scheme == "unix":
         return settings | {"unix_socket_path": endpoint.path}
-    settings |= {"host": endpoint.host, "port": endpoint.port, "socket_keepalive": True}
+    if endpoint.service:  # each connection looks its server up
+        settings |= {"endpoint": endpoint, "socket_keepalive": True}
+    else:
+        settings |= {"host": endpoint.host, "port": endpoint.port, "socket_keepalive": True}
     tls = endpoint.tls
     if tls is not None:
+        settings |= {} if endpoint.service else {"ssl": True}
         settings |= {
-            "ssl": True,
             "ssl_cert_reqs": tls.cert_reqs,
             "ssl_check_hostname": tls.check_hostname,
             "ssl_ca_certs": tls.ca_certs,

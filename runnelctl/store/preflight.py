@@ -91,7 +91,7 @@ def _version(server: str, version: str) -> list[str]:
 
 def _mode(info: Mapping[str, Any]) -> list[str]:
     if info.get("redis_mode") == "sentinel":
-        return ["it is a Sentinel, which holds no data; name the primary that it watches"]
+        return ["it is a Sentinel, which holds no data; write redis+sentinel://host:26379/NAME, by its primary's name"]
     refusals = []
     if info.get("cluster_enabled") or info.get("redis_mode") == "cluster":
         refusals.append("it runs in cluster mode, which is not supported by this version; use a single server")

@@ -69,8 +69,8 @@ def translated(endpoint: Endpoint) -> Iterator[None]:
 
 def translate(error: BaseException, endpoint: Endpoint) -> RunnelctlError:
     """`error`, from redis-py, hiredis or a socket, as the error to end with. One of ours is given back as it is."""
-    if isinstance(error, RunnelctlError):
-        return error
+    if (ours := _ours(error)) is not None:
+        return ours
     at = f"Redis at {endpoint.shown}"
     if isinstance(error, (raised.InvalidResponse, hiredis.ProtocolError)):
         return RedisUnreachable(f"what answers at {endpoint.shown} is not Redis; check host and port")
@@ -119,6 +119,14 @@ def _authentication(text: str) -> tuple[type[RunnelctlError], str]:
     if "required" in text.lower():
         return _REPLIES["NOAUTH"]
     return _REPLIES["WRONGPASS"]
+
+
+def _ours(error: BaseException) -> RunnelctlError | None:
+    """An error of ours, as it is or with redis-py's around it (store/primary.py)."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, RunnelctlError):
+        seen = seen.__cause__
+    return seen
 
 
 def _os_error(error: BaseException) -> OSError | None:

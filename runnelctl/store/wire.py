@@ -8,16 +8,17 @@ connection that fails a request is closed, and every request still waiting on it
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
 import hiredis
 
-from runnelctl import errors
-from runnelctl.store.endpoint import Endpoint, Tls
+from runnelctl.errors import RedisUnreachable
+from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.scripts import Script
+from runnelctl.store.sentinel import locate
+from runnelctl.store.tls import tls_context
 
 Argument: TypeAlias = bytes | str | int
 
@@ -57,10 +58,15 @@ class Wire(asyncio.Protocol):
         """Connect, authenticate, select the database and name the client. Raises ConnectionLost or ReplyError.
 
         `timeout_ms` bounds the silence on the connection while a request waits; a reader that blocks has to allow for
-        its BLOCK time.
+        its BLOCK time. Where Sentinels watch, the primary is looked up anew for every connection.
         """
+        by_sentinel, loop = bool(endpoint.service), asyncio.get_running_loop()
+        if by_sentinel:
+            try:
+                endpoint = await loop.run_in_executor(None, locate, endpoint)
+            except RedisUnreachable as error:
+                raise ConnectionLost(str(error)) from error
         wire = cls(endpoint, timeout_ms)
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 if endpoint.path:
@@ -80,6 +86,8 @@ class Wire(asyncio.Protocol):
                 await wire.call("AUTH", *user, endpoint.password)
             if endpoint.db:
                 await wire.call("SELECT", endpoint.db)
+            if by_sentinel and (role := (await wire.call("ROLE"))[0]) != b"master":
+                raise ConnectionLost(f"{endpoint.shown} is a {role.decode()} still, or again: a failover is under way")
             await wire.call("CLIENT", "SETNAME", name)
             wire.client_id = int(await wire.call("CLIENT", "ID"))
         except BaseException:
@@ -206,17 +214,3 @@ def encoded(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "backslashreplace")
-
-
-def tls_context(endpoint: Endpoint, tls: Tls) -> ssl.SSLContext:
-    """Verify certificates unless the URL says otherwise, as redis-py's `ssl_cert_reqs` does."""
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_certs)
-        if tls.certfile:
-            context.load_cert_chain(tls.certfile, tls.keyfile)
-    except OSError as error:
-        raise errors.UsageError(f"TLS files of {endpoint.shown}: {error}") from error
-    context.check_hostname = tls.check_hostname and tls.cert_reqs == "required"
-    modes = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
-    context.verify_mode = modes[tls.cert_reqs]
-    return context

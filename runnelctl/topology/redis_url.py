@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
+from runnelctl.core import addresses
 from runnelctl.topology import unsupported
 from runnelctl.topology.wording import did_you_mean
 
 EMBEDDED = "embedded"
 _LOGIN_OPTIONS = ("db", "username", "password")
+_SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 _TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
-_SECRET_OPTION = re.compile(rf"([?&](?!(?:db|username|{'|'.join(_TLS_OPTIONS)})=)[^=&]*=)[^&]*")
+_SECRET_OPTION = re.compile(rf"([?&](?!(?:db|username|sentinel_username|{'|'.join(_TLS_OPTIONS)})=)[^=&]*=)[^&]*")
 _ESCAPES = "in a password, / # ? and @ are written %2F %23 %3F %40"
 
 
@@ -23,13 +25,18 @@ def mistake(url: str) -> str | None:
     scheme = scheme.lower()
     if not separator:
         near = did_you_mean(url, (EMBEDDED,)) if "@" not in url else ""
-        return f"redis must be embedded, or a URL that begins with redis://, rediss:// or unix://{near}"
-    if scheme not in ("redis", "rediss", "unix"):
+        return (
+            f"redis must be embedded, or a URL that begins with redis://, rediss://, unix:// or redis+sentinel://{near}"
+        )
+    by_sentinel = scheme in addresses.SENTINEL
+    if scheme not in ("redis", "rediss", "unix") and not by_sentinel:
         other = "valkey speaks redis://" if scheme.startswith("valkey") else "redis://, rediss:// and unix:// are known"
         return unsupported.redis_scheme(scheme) or f"unknown kind of Redis URL: {other}"
     if re.search(r"[\x00-\x20\x7f]", url):
         return "the Redis URL holds a space or a control character (a space is written %20)"
     try:
+        if by_sentinel:
+            url, _ = addresses.split(url, 1)
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
@@ -43,18 +50,25 @@ def _misplaced(scheme: str, parts: SplitResult, port: int | None) -> str | None:
     if scheme == "unix":
         wrong = parts.hostname or not parts.path.startswith("/") or parts.path == "/"
         return "the Redis URL needs the absolute path of a socket, as in unix:///run/redis.sock" if wrong else None
+    if scheme in addresses.SENTINEL and not addresses.service_of(parts.path)[0]:
+        return (
+            "the Redis URL needs the name that the Sentinels give the primary, as in redis+sentinel://host/mymaster/0"
+        )
     return "the Redis URL's port must be from 1 to 65535" if port == 0 else None
 
 
 def _wrong_option(scheme: str, parts: SplitResult) -> str | None:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    known = _LOGIN_OPTIONS + (_TLS_OPTIONS if scheme == "rediss" else ())
+    known = _LOGIN_OPTIONS + (_TLS_OPTIONS if scheme == "rediss" or addresses.SENTINEL.get(scheme) else ())
+    known += _SENTINEL_OPTIONS if scheme in addresses.SENTINEL else ()
     for name in options:
         if name not in known:
             near = " (it needs rediss://)" if name in _TLS_OPTIONS else did_you_mean(name, known)
             # Named only if it resembles an option: it might be a piece of a password.
             return f"the Redis URL has an unknown option{': ' + name + near if near else ''}"
     database = "" if scheme == "unix" else parts.path.strip("/")
+    if scheme in addresses.SENTINEL:
+        database = addresses.service_of(parts.path)[1]
     if not re.fullmatch("[0-9]{1,6}", database or options.get("db", "0")):
         return "the Redis URL's database must be a number, as the 0 in redis://localhost:6379/0"
     return None

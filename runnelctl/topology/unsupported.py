@@ -22,14 +22,7 @@ _VALUES = {
     "defaults.order": ("key",),
 }
 
-_REDIS_SCHEMES = (
-    "redis+sentinel",
-    "rediss+sentinel",
-    "redis+cluster",
-    "rediss+cluster",
-    "valkey+sentinel",
-    "valkey+cluster",
-)
+_REDIS_SCHEMES = ("redis+cluster", "rediss+cluster", "valkey+cluster", "valkeys+cluster")
 
 _SENTENCE = "is not supported by this version yet"
 

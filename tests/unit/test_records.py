@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from runnelctl import records
 from runnelctl.core.model import Stream, Validate
 from runnelctl.errors import RecordError
+from runnelctl.event import Event, Source
 from runnelctl.records import Codec, codec_for
 
 SCHEMA = {
@@ -280,3 +281,18 @@ def test_any_bytes_decode_or_are_refused(data: bytes) -> None:
     except RecordError:
         return
     assert codec(key=None).encode(value)
+
+
+@given(st.one_of(st.binary(max_size=160), st.integers(0, 80).map(lambda depth: b"[" * depth + b"]" * depth)))
+def test_an_event_decodes_as_the_codec_does_whichever_way_it_takes(data: bytes) -> None:
+    codec = codec_for(Stream(name="s", partitions=1))
+    event = Event(b"1-0", [b"data", data], Source("s", 0, codec.decode, codec.key_of, codec.plain, codec.plain_below))
+    try:
+        expected: object = codec.decode(data)
+    except RecordError as error:
+        with pytest.raises(RecordError) as raised:
+            _ = event.value
+        assert str(raised.value) == str(error)
+    else:
+        assert repr(event.value) == repr(expected)
+        assert event.value is event.value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +43,7 @@ def done(bench: Bench, first: int, last: int, effects: dict[int, list[Effect]] |
         if effects and ordinal in effects:
             ledger.effects.append((ordinal, passed._id, effects[ordinal]))
         ledger.done = ordinal
-        if ledger.dirty_since == math.inf:
+        if ledger.dirty_since == 0.0:
             ledger.mark_dirty(1.0)
     ledger.close_run(len(run))
 
@@ -120,7 +119,7 @@ def test_settled_means_cursor_count_and_seq_move_on_and_the_board_shows_it(desk:
     assert desk.lane.ledger.outcome([word]) is None
     ledger = desk.lane.ledger
     assert (ledger.cursor, ledger.committed, ledger.seq) == (b"13-0", 13, 4)
-    assert ledger.dirty_since == math.inf
+    assert ledger.dirty_since == 0.0
     assert not ledger.unsettled
     assert [desk.cell(c) for c in (cells.U_CURSOR_MS, cells.U_CURSOR_SEQ, cells.U_COUNT)] == [13, 0, 13]
 
@@ -367,7 +366,7 @@ def test_what_finishes_while_a_commit_returns_stays_dirty(desk: Bench) -> None:
         for ordinal in range(1, total + 1):
             ledger.effects.append((ordinal, b"%d-0" % ordinal, [emit(str(ordinal))]))
             ledger.done = ordinal
-            if ledger.dirty_since == math.inf:
+            if ledger.dirty_since == 0.0:
                 ledger.dirty_since = float(ordinal)
 
     thread = threading.Thread(target=handler_thread)
@@ -380,9 +379,9 @@ def test_what_finishes_while_a_commit_returns_stays_dirty(desk: Bench) -> None:
             assert commit.effects.count("X") == commit.n, "an event goes with its effects"
             words += commit.effects[5::6]
             ledger.outcome([b"OK"])
-            assert ledger.dirty_since != math.inf or ledger.done == ledger.committed
+            assert ledger.dirty_since != 0.0 or ledger.done == ledger.committed
         elif over:
             break
     thread.join()
     assert words == [str(ordinal) for ordinal in range(1, total + 1)]
-    assert (ledger.committed, ledger.dirty_since) == (total, math.inf)
+    assert (ledger.committed, ledger.dirty_since) == (total, 0.0)

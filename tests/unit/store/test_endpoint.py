@@ -42,6 +42,24 @@ from runnelctl.store.endpoint import Endpoint, Tls, hide, parse, unix
                 tls=Tls(check_hostname=False, ca_certs="/a b/ca.pem", certfile="/c", keyfile="/k"),
             ),
         ),
+        (
+            "redis+sentinel://u:p%2F@a:1,[::1],c/my%20main/3?sentinel_username=s&sentinel_password=q%26",
+            Endpoint(
+                scheme="redis+sentinel",
+                db=3,
+                username="u",
+                password="p/",
+                nodes=(("a", 1), ("::1", 26379), ("c", 26379)),
+                service="my main",
+                sentinel_username="s",
+                sentinel_password="q&",
+            ),
+        ),
+        (
+            "rediss+sentinel://a/main?ssl_ca_certs=/ca",
+            Endpoint(scheme="rediss+sentinel", nodes=(("a", 26379),), service="main", tls=Tls(ca_certs="/ca")),
+        ),
+        ("valkey+sentinel://a/m", Endpoint(scheme="valkey+sentinel", nodes=(("a", 26379),), service="m")),
         ("unix:///run/redis.sock", unix("/run/redis.sock")),
         ("unix:///a%20b.sock?db=2&password=p", Endpoint(scheme="unix", path="/a b.sock", db=2, password="p")),
         ("unix://u:p@/s", Endpoint(scheme="unix", path="/s", username="u", password="p")),
@@ -58,7 +76,14 @@ def test_a_url_becomes_an_endpoint_and_back(url: str, expected: Endpoint) -> Non
         ("localhost:6379", "is not a Redis URL"),
         ("", "is not a Redis URL"),
         ("http://localhost", "unknown scheme http://"),
-        ("redis+sentinel://a,b/main", "not supported"),
+        ("redis+sentinel://a,b", "name by which the Sentinels know the primary"),
+        ("redis+sentinel://a,b:x/main", "port cannot be read"),
+        ("redis+sentinel://a,,b/main", "port cannot be read"),
+        ("redis+sentinel://a:0/main", "port cannot be read"),
+        ("redis+sentinel://a/main/x", "the database must be a number"),
+        ("redis+sentinel://a/main/1?db=2", "named twice"),
+        ("redis+sentinel://a/main?ssl_keyfile=k", "unknown option ssl_keyfile"),
+        ("redis://a?sentinel_password=x", "unknown option sentinel_password"),
         ("redis+cluster://a", "not supported"),
         ("redis://host:notaport", "host or port cannot be read"),
         ("redis://host:0", "1 to 65535"),
@@ -138,3 +163,15 @@ def test_garbage_is_refused_and_never_raises_anything_else(text: str) -> None:
             parse(url)
         except UsageError:
             assert hide(url) is not None
+
+
+def test_sentinels_and_the_primary_that_they_name_have_logins_of_their_own() -> None:
+    url = "rediss+sentinel://u:p@a:1,b:2/main/3?sentinel_username=s&sentinel_password=q&ssl_cert_reqs=none"
+    endpoint = parse(url)
+    first, second = endpoint.sentinels
+    assert (first.host, first.port, first.username, first.password, first.db) == ("a", 1, "s", "q", 0)
+    assert (second.host, second.tls) == ("b", endpoint.tls)
+    found = endpoint.at(("10.0.0.1", 6380))
+    assert found.url == "rediss://u:p@10.0.0.1:6380/3?ssl_cert_reqs=none"
+    assert "sentinel_password=***" in endpoint.shown
+    assert ":***@" in endpoint.shown

@@ -7,6 +7,8 @@ import pytest
 from runnelctl.topology import redis_url
 
 GOOD = [
+    *("redis+sentinel://h/main", "redis+sentinel://u:p@h1:26379,h2,[::1]:1/main/2?sentinel_password=x"),
+    *("rediss+sentinel://h/main?ssl_ca_certs=/a", "valkey+sentinel://h/main"),
     *("embedded", "redis://localhost", "redis://localhost:6379/0", "redis://:secret@h:1/15", "redis://u:p@[::1]:6379"),
     *(
         "rediss://u:p@h:6380/0?ssl_cert_reqs=none",
@@ -21,7 +23,12 @@ BAD = {
     "localhost:6379": "must be embedded",
     "redis:/h": "must be embedded",
     "valkey://h": "valkey speaks redis://",
-    "redis+sentinel://h": "not supported by this version yet",
+    "redis+cluster://h": "not supported by this version yet",
+    "redis+sentinel://h": "needs the name that the Sentinels give the primary",
+    "redis+sentinel://h:0/main": "host and port can't be read",
+    "redis+sentinel://h,/main": "host and port can't be read",
+    "redis+sentinel://h/main/a": "database must be a number",
+    "redis+sentinel://h/main?sentinel_pasword=a": "unknown option: sentinel_pasword",
     "redis://h:70000": "host and port can't be read",
     "redis://h:0": "port must be from 1 to 65535",
     "redis://h:x": "host and port can't be read (in a password",
@@ -50,6 +57,7 @@ def test_malformed(url: str) -> None:
 
 
 HIDDEN = {
+    "redis+sentinel://u:secret@h1,h2/main?sentinel_password=secret": "redis+sentinel://u:***@h1,h2/main?sentinel_password=***",
     "embedded": "embedded",
     "redis://h:6379/0": "redis://h:6379/0",
     "redis://user:secret@h": "redis://user:***@h",

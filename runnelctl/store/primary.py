@@ -1,0 +1,79 @@
+"""redis-py's connections, but each looks up the primary with the Sentinels before it connects, and makes sure of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis import exceptions
+from redis.asyncio import connection as aio
+
+from runnelctl.errors import RedisUnreachable
+from runnelctl.store.endpoint import Endpoint
+from runnelctl.store.sentinel import locate
+
+_NOT_PRIMARY = "the server that the Sentinels name is a replica: a failover is under way"
+
+
+def _located(endpoint: Endpoint) -> Endpoint:
+    """As `locate`, with an error that redis-py knows what to do about."""
+    try:
+        return locate(endpoint)
+    except RedisUnreachable as error:
+        raise exceptions.ConnectionError(str(error)) from error
+
+
+class _Primary(redis.Connection):
+    def __init__(self, *, endpoint: Endpoint, **settings: Any) -> None:
+        self._endpoint = endpoint
+        super().__init__(**settings)  # type: ignore[no-untyped-call]
+
+    def _connect(self) -> Any:
+        found = _located(self._endpoint)
+        self.host, self.port = found.host, found.port
+        return super()._connect()  # type: ignore[no-untyped-call]
+
+    def on_connect_check_health(self, check_health: bool = True) -> None:
+        super().on_connect_check_health(check_health)
+        self.send_command("ROLE", check_health=False)  # type: ignore[no-untyped-call]
+        if self.read_response()[0] != b"master":
+            raise exceptions.ConnectionError(_NOT_PRIMARY)
+
+
+class _PrimaryTls(_Primary, redis.SSLConnection):
+    pass
+
+
+class _PrimaryAsync(redis.asyncio.Connection):
+    def __init__(self, *, endpoint: Endpoint, **settings: Any) -> None:
+        self._endpoint = endpoint
+        super().__init__(**settings)
+
+    async def _connect(self) -> None:
+        found = await asyncio.get_running_loop().run_in_executor(None, _located, self._endpoint)
+        self.host, self.port = found.host, found.port
+        await super()._connect()  # type: ignore[no-untyped-call]
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        await super().on_connect_check_health(check_health)
+        await self.send_command("ROLE", check_health=False)
+        if (await self.read_response())[0] != b"master":
+            raise exceptions.ConnectionError(_NOT_PRIMARY)
+
+
+class _PrimaryAsyncTls(_PrimaryAsync, aio.SSLConnection):
+    pass
+
+
+def pool(endpoint: Endpoint, settings: dict[str, Any]) -> redis.ConnectionPool:
+    """Connections to whatever server is the primary at the time, for a blocking client."""
+    return redis.ConnectionPool(connection_class=_PrimaryTls if endpoint.tls else _Primary, **settings)
+
+
+def pool_async(endpoint: Endpoint, settings: dict[str, Any]) -> redis.asyncio.ConnectionPool:
+    """The same for asyncio."""
+    return redis.asyncio.ConnectionPool(
+        connection_class=_PrimaryAsyncTls if endpoint.tls else _PrimaryAsync, **settings
+    )
