@@ -4,8 +4,8 @@ A *tick* is a moment at which a task is due, in milliseconds. Which clock it is 
 for `cron` and for tasks with a leader, so that all hosts count the same ticks, and the host's own monotonic one for
 `every`, which nobody can put back.
 
-Of ticks that were missed (the process was being replaced, the leader changed, the machine slept) only the newest is run,
-once, and only if it is at most CATCH_UP_MS old. So nothing is ever run twice to make up for a pause.
+Of ticks that were missed (the process was being replaced, the leader changed, the machine slept) only the newest is
+run, once, and only if it is at most CATCH_UP_MS old. So a pause is never made up for by many runs in a row.
 """
 
 from __future__ import annotations
@@ -53,8 +53,12 @@ def turn(
         return Turn(Act.LAPSE, tick, upcoming)
     if not running:
         return Turn(Act.RUN, tick, upcoming)
-    act = Act.QUEUE if task.overlap is Overlap.QUEUE and not queued else Act.SKIP
-    return Turn(act, tick, upcoming)
+    return Turn(Act.QUEUE if may_queue(task) and not queued else Act.SKIP, tick, upcoming)
+
+
+def may_queue(task: Task) -> bool:
+    """Whether a run may wait for the present one to end."""
+    return task.overlap is Overlap.QUEUE
 
 
 def next_tick(task: Task, after_ms: int, origin_ms: int, zone: datetime.tzinfo) -> int | None:
@@ -100,4 +104,3 @@ def words(task: Task) -> str:
     if task.every_ms is not None:
         return f"every {task.every_ms / 1000:g}s"
     return f"cron {task.cron} {task.timezone}"
-

@@ -44,6 +44,7 @@ S_RSS = 8  # slice: bytes, as of its last beat
 S_RECYCLE = 9  # slice: 1 when it wants to be replaced (max_memory, max_events)
 S_STALLED = 10  # keeper: an incarnation that has to be put down
 S_ASKED = 11  # keeper: an incarnation that an operator wants replaced
+S_LOADED = 12  # slice: its incarnation once the handler is imported
 
 CAUSE_NONE, CAUSE_EXIT, CAUSE_SIGNAL, CAUSE_TIMEOUT, CAUSE_STOPPED, CAUSE_CRASH_LOOP, CAUSE_DRAIN = range(7)
 

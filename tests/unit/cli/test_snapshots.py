@@ -26,6 +26,7 @@ def test_it_is_the_contract() -> None:
              "epoch": 1763791234567, "cursor": "1763791234567-0", "lag": 0, "lag_ms": 0, "processed": 1200,
              "failed": 0, "rate": 210.5, "p99_ms": 1.2, "restarts": 0, "parked_keys": 0, "error": None, "why": ""}
         ]}},
+        "tasks": {},
     }  # fmt: skip
 
 

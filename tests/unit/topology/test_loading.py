@@ -186,7 +186,8 @@ def test_includes_add_streams_and_processors(load: Load, write: Write, tmp_path:
 
 def test_mistakes_in_includes_name_the_included_file(mistakes: Callable[..., list[str]], write: Write) -> None:
     write(
-        "name: other\nstreams:\n  orders: {partitions: 2}\nprocessors: {billing: {}}\ntasks: {a: 1}\nzzz: 1", "teams/a.yaml"
+        "name: other\nstreams:\n  orders: {partitions: 2}\nprocessors: {billing: {}}\ntasks: {a: 1}\nzzz: 1",
+        "teams/a.yaml",
     )
     write("*", "teams/b.yaml")
     assert mistakes(SMALL + "include: ['teams/*.yaml']") == [

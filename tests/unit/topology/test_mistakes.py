@@ -155,9 +155,7 @@ TOP = {
     "tasks: {a: {run: m:f, every: 1s, cron: '* * * * *'}}": (
         "5:12: task 'a' needs exactly one of on, every and cron; it has every and cron"
     ),
-    "tasks: {a: {every: 1s}}": (
-        "5:9: run is missing: it must be module:attribute, such as shop.tasks:report"
-    ),
+    "tasks: {a: {every: 1s}}": ("5:9: run is missing: it must be module:attribute, such as shop.tasks:report"),
     "tasks: {a: {run: m:f, on: end}}": "5:27: on must be start, not 'end'",
     "tasks: {a: {run: m:f, every: 0s}}": "5:30: every must be a duration over zero such as 100ms, 10s, 5m or 7d, not '0s'",
     "tasks: {a: {run: m:f, cron: '0 0 30 2 *'}}": (
