@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from runnelctl.event import Event, Reject, Skip
     from runnelctl.runtime.context import Context
+    from runnelctl.runtime.events import Events
 
 #: public name -> the module that has it, imported on first use: `import runnelctl` must not pay for Redis.
 _HOMES = {
@@ -26,6 +27,7 @@ _HOMES = {
     "CapacityError": "runnelctl.errors",
     "Context": "runnelctl.runtime.context",
     "Event": "runnelctl.event",
+    "Events": "runnelctl.runtime.events",
     "Reject": "runnelctl.event",
     "Skip": "runnelctl.event",
     "HandlerError": "runnelctl.errors",
@@ -47,6 +49,7 @@ __all__ = [
     "Client",
     "Context",
     "Event",
+    "Events",
     "HandlerError",
     "RecordError",
     "RedisUnfit",

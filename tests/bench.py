@@ -9,12 +9,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from runnelctl import handling
+from runnelctl import handling, layering
 from runnelctl.core.model import Batch, CommitBounds, Policy, Processor, Retry, Stream, Topology
 from runnelctl.core.plan import plan
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, signals
+from runnelctl.runtime import calls, signals, workload
 from runnelctl.runtime.board import Board, Shape
 from runnelctl.runtime.context import States
 from runnelctl.runtime.host import Host
@@ -100,7 +100,7 @@ class Bench:
 
     def __init__(
         self, handler: Any, *, at: Session | None = None, batch: Batch | None = None, at_redis: Endpoint | None = None,
-        name: str = "shop", **changed: Any,
+        name: str = "shop", middleware: tuple[Any, ...] = (), **changed: Any,
     ) -> None:  # fmt: skip
         self.store = Store()
         made = plan(topology(name, batch=batch, **changed))
@@ -111,7 +111,10 @@ class Bench:
             directory="/nowhere", wakes=self.wakes, drain=False, digest="", embedded_root=None,
         )  # fmt: skip
         self.slice = Slice(self.host, 0, 1)
-        self.slice.handler, self.slice.form = handler, handling.describe(handler)
+        layers = tuple(layering.of(each, each.__name__) for each in middleware)
+        work = workload.surrounded(handler, handling.describe(handler, batch is not None), None, layers, False)
+        self.slice.handler, self.slice.form = work.handler, work.form
+        self.slice.layers, self.slice.checked = work.layers, work.checked
         self.slice.call = calls.form_of(self.slice.processor, self.slice.form)
         if at_redis is None:
             self.slice.states_for = lambda unit: States(lambda key: f"state:{key}", self.store.states.get)  # type: ignore[method-assign]

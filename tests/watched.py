@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -16,6 +14,7 @@ from tests.waiting import wait_until
 
 SERVICE = "events"
 DOWN_AFTER_MS = 500
+AT_ONCE = ("--repl-diskless-sync-delay", "0")  # a replica's first copy need not wait for others
 
 
 class Sentinel:
@@ -67,7 +66,7 @@ class Watched:
     def __init__(self, kind: str = "valkey", *config: str) -> None:
         program = binary(kind)
         assert program is not None
-        self.primary, self.replica = (Server(program, *config) for _ in range(2))
+        self.primary, self.replica = (Server(program, *AT_ONCE, *config) for _ in range(2))
         self.primary.start()
         self.replica.start()
         self.follow(self.replica, self.primary)
@@ -103,7 +102,7 @@ class Watched:
 
     def lose(self, server: Server) -> None:
         """kill -9 of the primary, and wait until the Sentinels have another."""
-        os.kill(server.pid, signal.SIGKILL)
+        server.kill()
         wait_until(lambda: self.named() != server.port, 30, "the failover")
 
     def close(self) -> None:

@@ -10,6 +10,10 @@ import click
 
 from runnelctl import errors, topology
 from runnelctl.cli import handler_trial, options
+from runnelctl.cli.handler_trial import Subject
+
+#: Where the file names code that is no handler -> the key that names it.
+_WORDS = {"middleware": "middleware", "task": "run"}
 
 
 @click.command()
@@ -18,7 +22,7 @@ from runnelctl.cli import handler_trial, options
 def command(file: Path, as_json: bool) -> int:
     """Find every mistake in a topology file: exits 2 if there is any.
 
-    Handlers are imported too, in a process of their own.
+    Handlers and middleware are imported too, in a process of their own.
     """
     examined, problems = everything(file)
     if as_json:
@@ -40,20 +44,24 @@ def command(file: Path, as_json: bool) -> int:
 def everything(file: Path) -> tuple[topology.Examined, list[errors.Problem]]:
     """What can be said of a file, and every mistake in it and in what it names."""
     examined = topology.examine(file)
-    return examined, sorted([*examined.problems, *_handler_problems(examined)])
+    problems, doubts = _tried(examined)
+    examined.warnings.extend(doubts)
+    return examined, sorted([*examined.problems, *problems])
 
 
-def _handler_problems(examined: topology.Examined) -> list[errors.Problem]:
-    found = []
-    for is_task, word in ((False, "handler"), (True, "run")):
-        some = [each for each in examined.handlers if each.is_task == is_task]
-        verdicts = handler_trial.verdicts([each.handler for each in some], examined.pythonpath, tasks=is_task)
-        for each in some:
-            message = verdicts[each.handler]
+def _tried(examined: topology.Examined) -> tuple[list[errors.Problem], list[errors.Problem]]:
+    """What is wrong with handlers and middleware, and what is odd about them."""
+    subjects = [Subject(each.spec, each.what) for each in examined.handlers]
+    verdicts = handler_trial.verdicts(subjects, examined.pythonpath)
+    problems: list[errors.Problem] = []
+    doubts: list[errors.Problem] = []
+    for each, subject in zip(examined.handlers, subjects, strict=True):
+        verdict, place = verdicts[subject], each.place
+        word = _WORDS.get(each.what, "handler")
+        for found, message in ((problems, verdict.problem), (doubts, verdict.doubt)):
             if message is not None:
-                place, text = each.place, f"{word} {each.handler}: {message}"
-                found.append(errors.Problem(place.file, place.line, place.column, text))
-    return found
+                found.append(errors.Problem(place.file, place.line, place.column, f"{word} {each.spec}: {message}"))
+    return problems, doubts
 
 
 def _plain(problems: list[errors.Problem]) -> list[dict[str, str | int]]:

@@ -105,7 +105,7 @@ def _server(of: Topology) -> Iterator[Finding]:
         reach(of.redis, of.name) as reached,
         connect.client(reached.endpoint, client_name="runnelctl:doctor") as client,
     ):
-        fitness = preflight.check(client, reached.endpoint, of.name)
+        fitness = preflight.check(client, reached.endpoint, of.name, of.durability)
         yield Finding("redis", Verdict.OK, f"{fitness.server} {fitness.version} at {reached.endpoint.shown}")
         yield Finding("redis", Verdict.OK, fitness.durability)
         yield from (Finding("redis", Verdict.WARNING, warning) for warning in fitness.warnings)

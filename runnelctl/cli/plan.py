@@ -55,7 +55,7 @@ def _look(of: Topology, reached: Reached) -> tuple[list[Change], list[str]]:
     refusals = []
     with connect.client(reached.endpoint, client_name="runnelctl:plan") as client:
         try:
-            preflight.check(client, reached.endpoint, of.name)
+            preflight.check(client, reached.endpoint, of.name, of.durability)
         except errors.RedisUnfit as error:
             refusals.append(str(error))
         with connect.translated(reached.endpoint):

@@ -123,7 +123,7 @@ class BlockingClient(Sender):
     def _begin(self, producer: Producer) -> _Underway:
         call = producer.next(now_ms())
         assert isinstance(call, Call), "records that were just queued can be sent at once"
-        return _Underway(call, begin(self._redis, call.calls))
+        return _Underway(call, begin(self._redis, call.calls, self._demand))
 
     def _finish(self, producer: Producer, underway: _Underway) -> None:
         producer.took(underway.call, finish(underway.flight), now_ms())
@@ -131,7 +131,7 @@ class BlockingClient(Sender):
             if isinstance(move, Pause):
                 time.sleep(move.ms / 1000)
             else:
-                producer.took(move, exchange(self._redis, move.calls), now_ms())
+                producer.took(move, exchange(self._redis, move.calls, self._demand), now_ms())
 
     @contextlib.contextmanager
     def _borrowed(self) -> Iterator[Producer]:

@@ -123,7 +123,8 @@ class Client(Sender):
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._more.wait(), move.ms / 1000)
                 else:
-                    self._producer.took(move, await exchange_async(self._redis, move.calls), now_ms())
+                    answers = await exchange_async(self._redis, move.calls, self._demand)
+                    self._producer.took(move, answers, now_ms())
         except BaseException as error:
             self._producer.abandon(errors.SendOutcomeUnknown(f"sending stopped: {error!r}"))
             self._producer = self._new_producer()

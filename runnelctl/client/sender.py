@@ -14,7 +14,8 @@ from runnelctl import errors, topology
 from runnelctl.core.model import Stream, Topology
 from runnelctl.records import Codec, Encoded, codec_for
 from runnelctl.store import connect as store
-from runnelctl.store import meta
+from runnelctl.store import meta, preflight
+from runnelctl.store.durability import Demand
 from runnelctl.store.lane import Batch
 from runnelctl.store.produce import Producer
 
@@ -33,6 +34,7 @@ class Sender:
         self._given, self._timeout_ms, self._wait_ms = topology, timeout_ms, wait_ms
         self._codecs: dict[str, Codec] = {}
         self._reached: Any = None
+        self._demand: Demand | None = None
         self._pid = os.getpid()
 
     def _open(self) -> None:
@@ -43,6 +45,7 @@ class Sender:
         try:
             with store.translated(self._reached.endpoint):
                 meta.agree(client, of)
+                self._demand = preflight.demand(client, self._reached.endpoint, of.durability)
         except BaseException:
             self._reached.close()
             raise

@@ -107,6 +107,7 @@ class Processor:
     timeout_ms: int = 30_000
     batch: Batch | None = None
     commit: CommitBounds = field(default_factory=CommitBounds)
+    middleware: tuple[str, ...] = ()  # "module:attribute" each, the first outermost
     dead_letter: str | None = None  # the name of a declared stream
     start: Start = Start.EARLIEST
     max_memory_bytes: int | None = None
@@ -143,6 +144,14 @@ class Launching(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Durability:
+    """What must hold before a send is acknowledged and a commit counts: so many replicas have it; it is on the disk."""
+
+    replicas: int = 0
+    disk: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
     """One topology file, resolved: defaults filled in, variables replaced, paths absolute."""
 
@@ -152,6 +161,7 @@ class Topology:
     streams: dict[str, Stream]
     processors: dict[str, Processor]
     pythonpath: tuple[str, ...] = ()  # absolute
+    durability: Durability | None = None
     lease_ttl_ms: int = 6_000
     drain_ms: int = 30_000
     tasks: dict[str, Task] = field(default_factory=dict)

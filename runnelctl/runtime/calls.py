@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ from runnelctl.core.model import Processor
 from runnelctl.event import Event
 from runnelctl.handling import HandlerForm
 from runnelctl.runtime import board as cells
+from runnelctl.runtime import iterating
+from runnelctl.runtime.threads import failure_of, thread_of
 
 if TYPE_CHECKING:
     from runnelctl.runtime.lane import Lane
@@ -28,6 +29,8 @@ Call = Callable[["Lane", list[Event], int], Awaitable[Outcome]]
 
 def form_of(processor: Processor, form: HandlerForm) -> Call:
     """The way to call a handler of this form for this processor."""
+    if form.kind == "events":
+        return iterating.iterate
     if processor.batch is not None:
         return batch if form.kind == "async" else batch_in_thread
     return each if form.kind == "async" else each_in_thread
@@ -72,7 +75,7 @@ async def each(lane: Lane, run: list[Event], index: int) -> Outcome:
 async def each_in_thread(lane: Lane, run: list[Event], index: int) -> Outcome:
     """A plain function, in the partition's own thread: the whole run in one go, so that a hop is paid per run."""
     loop = asyncio.get_running_loop()
-    outcome = await loop.run_in_executor(_thread(lane), _each_sync, lane, run, index, loop)
+    outcome = await loop.run_in_executor(thread_of(lane), _each_sync, lane, run, index, loop)
     _catch_up(lane)
     return outcome
 
@@ -130,22 +133,13 @@ async def batch_in_thread(lane: Lane, run: list[Event], index: int) -> Outcome:
     """A plain function that takes a list, in the partition's own thread."""
     _begin_batch(lane, run, index)
     arguments: tuple[object, ...] = (run[index:], lane.context) if lane.slice.form.takes_ctx else (run[index:],)
-    error = await asyncio.get_running_loop().run_in_executor(_thread(lane), _batch_sync, lane.slice.handler, arguments)
+    error = await asyncio.get_running_loop().run_in_executor(thread_of(lane), failure_of, lane.slice.handler, arguments)
     if error is not None:
         return index, error
     try:
         return _end_batch(lane, run, index)
     except BaseException as refused:  # a state that can't be stored
         return index, refused
-
-
-def _batch_sync(handler: Callable[..., object], arguments: tuple[object, ...]) -> BaseException | None:
-    """The exception as a value: a future can't carry every kind (StopIteration would leave it open for ever)."""
-    try:
-        handler(*arguments)
-    except BaseException as error:
-        return error
-    return None
 
 
 def _begin_batch(lane: Lane, run: list[Event], index: int) -> None:
@@ -173,12 +167,6 @@ def _observe(lane: Lane, calls: int, slow: int, began: float, now: float) -> Non
     lane.count(cells.U_PROCESSED, calls)
     if calls > slow:
         lane.observe((now - began) / (calls - slow), calls - slow)
-
-
-def _thread(lane: Lane) -> ThreadPoolExecutor:
-    if lane.thread is None:
-        lane.thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=lane.name)
-    return lane.thread
 
 
 def _catch_up(lane: Lane) -> None:

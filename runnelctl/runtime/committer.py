@@ -12,6 +12,7 @@ import random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from runnelctl.runtime.outage import Outage
+from runnelctl.store.durability import Demand, demand
 from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 RECONNECT_FIRST_S = 0.05
 RECONNECT_LONGEST_S = 1.0
+SHORT = "durability"  # who has trouble when less vouches for a commit than is asked
 REFUSED = "commits"  # who has trouble when the connection stands and the server won't commit
 
 
@@ -75,7 +77,11 @@ class Committer:
 
     def __init__(self, slice_: Slice, timeout_ms: int) -> None:
         self.slice = slice_
-        self.link = Link(slice_, f"runnelctl:{slice_.slot.name}:commit", timeout_ms)
+        self._demand = wanted = demand(slice_.topology.durability)
+        name = f"runnelctl:{slice_.slot.name}"
+        self.link = Link(slice_, f"{name}:commit", timeout_ms + (wanted.wait_ms if wanted else 0))
+        #: For everything else that is not a blocking read: it must not stand behind a WAIT.
+        self.side = Link(slice_, f"{name}:side", timeout_ms) if wanted else self.link
         self._dirty: dict[Lane, None] = {}
         self._idle: asyncio.Future[None] | None = None
 
@@ -87,9 +93,10 @@ class Committer:
 
     async def main(self) -> None:
         """Commit for ever."""
+        loop = asyncio.get_running_loop()
         while True:
             if not self._dirty:
-                self._idle = asyncio.get_running_loop().create_future()
+                self._idle = loop.create_future()
                 await self._idle
             wire = await self.link.get()
             lanes, self._dirty = self._dirty, {}
@@ -104,6 +111,7 @@ class Committer:
             elif (commit := lane.ledger.next_commit()) is not None:
                 sent.append((lane, commit.start(wire, lane.unit.processor)))
         trouble: Exception | None = None
+        short = await self._short(wire, self._demand) if self._demand is not None and sent else False
         for lane, future in sent:
             try:
                 reply = await future
@@ -116,15 +124,36 @@ class Committer:
                 else:
                     trouble = reply
                 continue
+            if short and reply[0] in (b"OK", b"ALREADY"):
+                self._dirty[lane] = None  # it ran, and is asked for again until enough vouches for it
+                continue
             pause_s = lane.ledger.outcome(reply)
             if pause_s is not None:
                 asyncio.get_running_loop().call_later(pause_s, self.wake, lane)
             elif lane.ended is None and lane.ledger.done > lane.ledger.committed:
                 self._dirty[lane] = None
+        if trouble is None and short and wire.lost is not None:
+            trouble = wire.lost
         if trouble is not None:
             await self._recover(wire, trouble)
         elif sent:
             self.slice.outage.over(REFUSED)
+
+    async def _short(self, wire: Wire, wanted: Demand) -> bool:
+        """Whether less vouches for the commits just sent than `durability` asks."""
+        replies: list[Any] = []
+        for future in [wire.send(*command) for command in wanted.commands]:
+            try:
+                replies.append(await future)
+            except ConnectionLost as error:
+                replies.append(error)
+        missing = wanted.shortfall(replies)
+        if missing is None:
+            self.slice.outage.over(SHORT)
+        else:
+            self.slice.outage.began(SHORT, f"a commit does not count yet, {missing}")
+            await asyncio.sleep(RECONNECT_FIRST_S)
+        return missing is not None
 
     async def _recover(self, wire: Wire, trouble: Exception) -> None:
         """The server is gone, or is not the one to commit to (READONLY, LOADING, ...): a new connection, a new read

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import os
 import random
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -41,7 +41,7 @@ async def settle(lane: Lane, run: list[Event], index: int, error: BaseException)
         await lane.slice.load_states(lane.states, run[index:])
         await lane.wait(STATE_PAUSE_S)
         return index
-    many = bool(lane.slice.batch_size) and len(run) - index > 1
+    many = bool(lane.batch_size) and len(run) - index > 1
     verdict = policy.decide(_kind(error), event.attempt, processor.retry, processor.policy, random.random())
     if verdict.step is Step.PASS:
         passed = run[index:] if many else [event]
@@ -49,7 +49,7 @@ async def settle(lane: Lane, run: list[Event], index: int, error: BaseException)
             lane.ledger.pass_over(skipped, [])
         return index + len(passed)
     if verdict.step is Step.RETRY:
-        await _retry(lane, run[index:] if lane.slice.batch_size else [event], error, verdict.pause_ms)
+        await _retry(lane, run[index:] if lane.batch_size else [event], error, verdict.pause_ms)
         return index
     if many:
         _split(lane, run, index, error)
@@ -118,8 +118,10 @@ async def _retry(lane: Lane, events: list[Event], error: BaseException, pause_ms
     lane.count(cells.U_RETRIED)
     for event in events:
         event.attempt += 1
-    until = monotonic() + pause_ms / 1000
-    while (left := until - monotonic()) > 0:
+    await asyncio.sleep(0)  # its clock stands still while a handler blocks it
+    clock = asyncio.get_running_loop().time  # the one that `wait` goes by
+    until = clock() + pause_ms / 1000
+    while (left := until - clock()) > 0:
         if lane.stopping or lane.resyncing or lane.ended is not None:
             return
         await lane.wait(left)

@@ -233,6 +233,8 @@ class Ledger:
 
 def _numbered(effects: list[Effect], names: list[Argument]) -> list[Argument]:
     """Effects as lua/commit.lua takes them; keys go to `names`. Of several writes to a state the last stays."""
+    if not effects:
+        return []
     number: dict[str, int] = {}
     last = {name: index for index, (op, name, _) in enumerate(effects) if op in "SD"}
     flat: list[Argument] = []

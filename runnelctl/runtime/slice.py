@@ -21,13 +21,14 @@ from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, intake, signals, workload
+from runnelctl.runtime import calls, signals, workload
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.outage import Outage
 from runnelctl.runtime.reader import Reader
+from runnelctl.runtime.suspicion import Trial
 from runnelctl.store import leases
 from runnelctl.store.wire import ConnectionLost, ReplyError
 
@@ -55,7 +56,7 @@ class Slice:
         self.batch_within_s = self.processor.batch.within_ms / 1000 if self.processor.batch else 0.0
         self.committer = Committer(self, max(1_000, self.topology.lease_ttl_ms))
         self.reader = Reader(self)
-        self._suspect: Lane | None = None
+        self.trial = Trial(self)
         self._woken: asyncio.Future[None] | None = None
         self._leaving = False
         self._opening: set[int] = set()  # units whose first session is being read
@@ -69,7 +70,7 @@ class Slice:
         # An import that hangs is killed for it: show where it hangs shortly before.
         faulthandler.dump_traceback_later(lifecycle.READY_LIMIT_S * 0.9)
         work = workload.load(self.topology, self.processor, self.decode)
-        self.handler, self.form = work.handler, work.form
+        self.handler, self.form, self.layers, self.checked = work.handler, work.form, work.layers, work.checked
         self.call = calls.form_of(self.processor, work.form)
         self.board.q[self._cell(cells.S_LOADED)] = self.incarnation
         await work.open(self._open_context())
@@ -178,7 +179,7 @@ class Slice:
         await lane.drive()
         lane.ledger.resolve_ended()
         del self.lanes[unit.index]
-        self.suspect_over(lane)
+        self.trial.over(lane)
         assert lane.ended is not None
         self._lane_over(unit, grant, lane.ended)
 
@@ -191,33 +192,28 @@ class Slice:
 
     # --- what lanes use ---------------------------------------------------------------------------------------
 
-    @property
-    def share(self) -> int:
-        """How many events each lane may read at once."""
-        return intake.share(len(self.lanes))
-
     async def read_session(self, unit: Unit) -> leases.Session:
         """The unit's own hash, asked for until Redis answers."""
         while True:
-            wire = await self.committer.link.get()
+            wire = await self.committer.side.get()
             try:
                 session = await leases.session(wire, self.topology.name, unit)
                 self.outage.over("sessions")
                 return session
             except (ConnectionLost, ReplyError) as error:
                 self.outage.began("sessions", error)
-                self.committer.link.drop()
+                self.committer.side.drop()
                 await asyncio.sleep(0.2)
 
     async def load_states(self, states: States, run: list[Event]) -> None:
         """Read the states that a run will need, in one command."""
         wanted = states.missing({key for event in run if (key := workload.key_or_none(event)) is not None})
         while wanted:
-            wire = await self.committer.link.get()
+            wire = await self.committer.side.get()
             try:
                 texts = await wire.call("MGET", *(states.redis_key(key) for key in wanted))
             except (ConnectionLost, ReplyError):
-                self.committer.link.drop()
+                self.committer.side.drop()
                 await asyncio.sleep(0.2)
                 continue
             for key, text in zip(wanted, texts, strict=True):
@@ -249,35 +245,6 @@ class Slice:
             capacities={name: stream.capacity for name, stream in self.topology.streams.items()},
             states=states,
         )
-
-    # An event that died under its process is tried with nothing else in flight, so that the next death names its cause.
-
-    def may_try_suspect(self, lane: Lane) -> bool:
-        """Reserve the slice for a lane's suspect. True once no other lane has anything in a handler."""
-        if self._suspect is None:
-            self._suspect = lane
-            for other in self.lanes.values():
-                other.check_at = 0.0
-        return self._suspect is lane and not self._busy_beside(lane)
-
-    def reserved_for_another(self, lane: Lane) -> bool:
-        return self._suspect is not None and self._suspect is not lane
-
-    def quiet(self, lane: Lane) -> None:
-        """A lane has nothing in a handler; one that waits for quiet may go on."""
-        if self._suspect is not None and self._suspect is not lane:
-            self._suspect.nudge()
-
-    def suspect_over(self, lane: Lane) -> None:
-        """The lane has no suspect (any more)."""
-        if self._suspect is lane:
-            self._suspect = None
-            for other in self.lanes.values():
-                other.nudge()
-
-    def _busy_beside(self, lane: Lane) -> bool:
-        since = self.board.d
-        return any(since[other.base + cells.U_SINCE] for other in self.lanes.values() if other is not lane)
 
 
 def run(host: Host, slot: int, incarnation: int) -> int:

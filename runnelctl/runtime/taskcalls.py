@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from runnelctl import handling
 from runnelctl.core.model import Task
-from runnelctl.handling import TaskForm
+from runnelctl.errors import HandlerError
 
 Headers = Mapping[str, str | bytes]
 
@@ -51,6 +53,36 @@ async def _awaited(what: Awaitable[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskForm:
+    """How to call a task: `async` on the event loop, `sync` in a thread; with ctx, or with nothing."""
+
+    kind: Literal["async", "sync"]
+    takes_ctx: bool
+
+
+def describe(target: object) -> TaskForm:
+    """How the `run` of a task wants to be called. Raises HandlerError if it can't be one, saying why."""
+    if inspect.isclass(target):
+        raise HandlerError(f"a task must be a function; {target.__name__} is a class")
+    if not callable(target):
+        raise HandlerError(f"a task must be callable; this is of type {type(target).__name__}")
+    name = getattr(target, "__name__", None) or type(target).__name__
+    try:
+        parameters = list(inspect.signature(target).parameters.values())
+    except (ValueError, TypeError):
+        raise HandlerError(f"the signature of {name} can't be read: wrap it in a function of () or (ctx)") from None
+    none, one = handling.accepts(target, 0), handling.accepts(target, 1)
+    if not none and not one:
+        raise HandlerError(f"{name} takes ({', '.join(map(str, parameters))}), but a task is called with () or (ctx)")
+    layers = list(handling.layers_of(target))
+    if any(inspect.isasyncgenfunction(layer) or inspect.isgeneratorfunction(layer) for layer in layers):
+        raise HandlerError(f"{name} is a generator function (it has a yield), so calling it would do nothing")
+    first = parameters[0].name if parameters else ""
+    kind: Literal["async", "sync"] = "async" if any(map(inspect.iscoroutinefunction, layers)) else "sync"
+    return TaskForm(kind, one and (not none or first in ("ctx", "context")))
+
+
+@dataclass(frozen=True, slots=True)
 class TaskWork:
     """A loaded task: what to call, and how."""
 
@@ -61,8 +93,8 @@ class TaskWork:
 
 def load(task: Task) -> TaskWork:
     """Import what the task runs. Raises HandlerError. The topology's `pythonpath` is in place already."""
-    target: Any = handling.resolve(task.run)
-    return TaskWork(task, target, handling.describe_task(target))
+    target: Any = handling.resolve(task.run, "task")
+    return TaskWork(task, target, describe(target))
 
 
 async def call(work: TaskWork, epoch: int, send: Sends, threads: Executor | None = None) -> None:
@@ -76,8 +108,6 @@ async def call(work: TaskWork, epoch: int, send: Sends, threads: Executor | None
             await result
         return
     given = (TaskContext(work.task.name, epoch, send, loop),) if work.form.takes_ctx else ()
-    import contextvars
-
     # As asyncio.to_thread does: what is printed there belongs to this task, too.
     context = contextvars.copy_context()
     await loop.run_in_executor(threads, lambda: context.run(work.function, *given))

@@ -6,17 +6,18 @@ import inspect
 import random
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from runnelctl import handling
+from runnelctl import handling, layering
 from runnelctl.core.model import Processor, Stream, Topology
 from runnelctl.core.plan import Unit
 from runnelctl.errors import HandlerError, RecordError, RedisUnreachable
 from runnelctl.event import Event, Source
 from runnelctl.handling import HandlerForm
+from runnelctl.layering import Layer
 from runnelctl.records import Codec
-from runnelctl.runtime import tracebacks
+from runnelctl.runtime import iterating, tracebacks
 from runnelctl.runtime.context import Context, StateUnavailable
 from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.wire import encoded
@@ -24,11 +25,15 @@ from runnelctl.store.wire import encoded
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A loaded handler: what to call and how, and the instance behind it if it is a class."""
+    """A loaded handler: what to call and how, and the instance behind it if it is a class. `layers`: middleware that
+    goes around the events of a partition; what goes around single calls is part of `handler`. `checked`: whether the
+    loop that hands out events has to hold them against the schema; elsewhere, that is part of `handler`, too."""
 
     handler: Callable[..., Any]
     form: HandlerForm
     instance: Any
+    layers: tuple[Layer, ...] = ()
+    checked: bool = False
 
     async def open(self, context: Context) -> None:
         """The handler's own `open`, once per process. Raises HandlerError if it fails."""
@@ -58,7 +63,7 @@ def load(topology: Topology, processor: Processor, decode: Callable[[bytes], Any
     handling.put_on_path(topology.pythonpath)
     random.seed()
     target = handling.resolve(processor.handler)
-    form = handling.describe(target)
+    form = handling.describe(target, processor.batch is not None)
     instance = None
     handler: Any = target
     if form.is_class:
@@ -67,9 +72,27 @@ def load(topology: Topology, processor: Processor, decode: Callable[[bytes], Any
         except BaseException as error:
             raise HandlerError(f"{processor.handler}() raised {type(error).__name__}: {error}") from error
     stream = topology.streams[processor.stream]
-    if stream.validate.on_read and stream.schema is not None:
-        handler = _checked_first(handler, form)
-    return Work(handler, form, instance)
+    checked = stream.validate.on_read and stream.schema is not None
+    return surrounded(handler, form, instance, tuple(_layer(spec) for spec in processor.middleware), checked)
+
+
+def _layer(spec: str) -> Layer:
+    try:
+        return layering.find(spec)
+    except HandlerError as error:
+        raise HandlerError(f"middleware {spec}: {error}") from error.__cause__
+
+
+def surrounded(handler: Any, form: HandlerForm, instance: Any, layers: tuple[Layer, ...], checked: bool) -> Work:
+    """With its middleware. Where that is a wrapper around calls, the handler stays of its form; if some goes around
+    the events, or the handler iterates by itself, all of it stands between the lane and the handler's loop."""
+    if form.kind != "events" and all(layer.kind == "call" for layer in layers):
+        wrapped = layering.around_each(handler, form, layers)
+        form = replace(form, takes_ctx=form.takes_ctx or bool(layers))
+        return Work(_checked_first(wrapped, form) if checked else wrapped, form, instance)
+    if form.kind != "events":
+        handler, form = iterating.loop_over(handler, form), replace(form, kind="events", takes_ctx=True)
+    return Work(handler, form, instance, layers, checked)
 
 
 def _checked_first(handler: Callable[..., Any], form: HandlerForm) -> Callable[..., Any]:

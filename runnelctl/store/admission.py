@@ -35,7 +35,7 @@ def admit(
 
     Raises RedisUnfit, RedisUnreachable, and UsageError if live hosts run another version of the file.
     """
-    fitness = preflight.check(client, endpoint, topology.name)
+    fitness = preflight.check(client, endpoint, topology.name, topology.durability)
     with translated(endpoint):
         meta.agree(client, topology)
         other = other_version(client, topology, digest, gone)

@@ -15,6 +15,8 @@ import redis
 import redis.asyncio
 from redis import exceptions
 
+from runnelctl.errors import RedisUnfit
+from runnelctl.store.durability import Demand
 from runnelctl.store.scripts import Script, Word
 
 
@@ -38,6 +40,12 @@ class Lost(msgspec.Struct, frozen=True):
     error: Exception
 
 
+class Short(msgspec.Struct, frozen=True):
+    """The call ran, and less vouches for it than `durability` asks: it may be lost in a failover or a power cut."""
+
+    error: Exception
+
+
 class Failed(msgspec.Struct, frozen=True):
     """An error reply, such as OOM or READONLY: the script did not run, or stopped before its first write."""
 
@@ -45,7 +53,7 @@ class Failed(msgspec.Struct, frozen=True):
     error: Exception
 
 
-Answer = list[Any] | Unsent | Lost | Failed
+Answer = list[Any] | Unsent | Lost | Short | Failed
 
 _AWAY = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 _CODES: dict[type[Exception], str] = {
@@ -65,10 +73,10 @@ _CODES: dict[type[Exception], str] = {
 class Flight:
     """Calls that were sent and not yet answered; `finish` or `abandon` it. Until then it holds a connection."""
 
-    __slots__ = ("answers", "calls", "connection", "pool")
+    __slots__ = ("answers", "calls", "connection", "demand", "pool")
 
-    def __init__(self, pool: Any, calls: Sequence[ScriptCall]) -> None:
-        self.pool, self.calls = pool, calls
+    def __init__(self, pool: Any, calls: Sequence[ScriptCall], demand: Demand | None = None) -> None:
+        self.pool, self.calls, self.demand = pool, calls, demand
         self.connection: Any = None
         self.answers: list[Answer] = []
 
@@ -81,9 +89,10 @@ class Flight:
             self.connection = None
 
 
-def begin(client: redis.Redis, calls: Sequence[ScriptCall]) -> Flight:
-    """Send all calls at once over one connection, so that something else can be done until they are answered."""
-    flight = Flight(client.connection_pool, calls)
+def begin(client: redis.Redis, calls: Sequence[ScriptCall], demand: Demand | None = None) -> Flight:
+    """Send all calls at once over one connection, so that something else can be done until they are answered. `demand`:
+    what must hold before a call that ran counts."""
+    flight = Flight(client.connection_pool, calls, demand)
     try:
         flight.connection = flight.pool.get_connection()
     except _AWAY as error:
@@ -109,18 +118,22 @@ def finish(flight: Flight) -> list[Answer]:
             texts = [calls[index].script.by_text(calls[index].keys, calls[index].args) for index in again]
             for index, answer in zip(again, _talk(connection, texts), strict=True):
                 answers[index] = answer
+            if flight.demand is not None and _any_ran(answers):
+                answers = _vouched(answers, flight.demand, _talk(connection, flight.demand.commands))
             flight.answers = answers
         return flight.answers
     finally:
         flight.abandon()
 
 
-def exchange(client: redis.Redis, calls: Sequence[ScriptCall]) -> list[Answer]:
+def exchange(client: redis.Redis, calls: Sequence[ScriptCall], demand: Demand | None = None) -> list[Answer]:
     """Send all calls and wait: an answer for each, in their order. Raises no error of Redis's."""
-    return finish(begin(client, calls))
+    return finish(begin(client, calls, demand))
 
 
-async def exchange_async(client: redis.asyncio.Redis, calls: Sequence[ScriptCall]) -> list[Answer]:
+async def exchange_async(
+    client: redis.asyncio.Redis, calls: Sequence[ScriptCall], demand: Demand | None = None
+) -> list[Answer]:
     """As `exchange`, on an asyncio client. If it is cancelled, it closes the connection."""
     pool: Any = client.connection_pool
     try:
@@ -134,6 +147,8 @@ async def exchange_async(client: redis.asyncio.Redis, calls: Sequence[ScriptCall
         texts = [calls[index].script.by_text(calls[index].keys, calls[index].args) for index in again]
         for index, answer in zip(again, await _talk_async(connection, texts), strict=True):
             answers[index] = answer
+        if demand is not None and _any_ran(answers):
+            answers = _vouched(answers, demand, await _talk_async(connection, demand.commands))
         return answers
     finally:
         if _spoilt(answers):
@@ -141,11 +156,26 @@ async def exchange_async(client: redis.asyncio.Redis, calls: Sequence[ScriptCall
         await pool.release(connection)
 
 
-def _send(connection: Any, commands: list[tuple[Word, ...]]) -> None:
+def _any_ran(answers: list[Answer]) -> bool:
+    return any(isinstance(answer, list) for answer in answers)
+
+
+def _vouched(answers: list[Answer], demand: Demand, replies: list[Answer]) -> list[Answer]:
+    """The answers, with those of calls that ran held back if less vouches for them than is asked."""
+    lost = next((reply for reply in replies if isinstance(reply, Lost)), None)
+    plain = [reply.error if isinstance(reply, Unsent | Lost | Short | Failed) else reply for reply in replies]
+    missing = demand.shortfall(plain)
+    if missing is None:
+        return answers
+    held: Answer = lost or Short(RedisUnfit(missing))
+    return [held if isinstance(answer, list) else answer for answer in answers]
+
+
+def _send(connection: Any, commands: Sequence[tuple[Word, ...]]) -> None:
     connection.send_packed_command(connection.pack_commands(commands))
 
 
-def _talk(connection: Any, commands: list[tuple[Word, ...]]) -> list[Answer]:
+def _talk(connection: Any, commands: Sequence[tuple[Word, ...]]) -> list[Answer]:
     if not commands:
         return []
     try:
@@ -168,7 +198,7 @@ def _replies(connection: Any, count: int) -> list[Answer]:
     return answers
 
 
-async def _talk_async(connection: Any, commands: list[tuple[Word, ...]]) -> list[Answer]:
+async def _talk_async(connection: Any, commands: Sequence[tuple[Word, ...]]) -> list[Answer]:
     answers: list[Answer] = []
     try:
         if commands:

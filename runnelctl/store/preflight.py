@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from runnelctl.core import keys
+from runnelctl.core.model import Durability
 from runnelctl.errors import RedisUnfit, RedisUnreachable
+from runnelctl.store.durability import Demand
 from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.translation import translated
 
 _OLDEST = {"redis": (7, 0), "valkey": (7, 2)}
+_WAITAOF = (7, 2)
 _SETTINGS = (
     "maxmemory-policy",
     "appendonly",
@@ -40,8 +43,9 @@ class Fitness:
     warnings: list[str] = field(default_factory=list)
 
 
-def check(client: redis.Redis, endpoint: Endpoint, name: str) -> Fitness:
+def check(client: redis.Redis, endpoint: Endpoint, name: str, wanted: Durability | None = None) -> Fitness:
     """Ask the server at `endpoint`, try a write in the slot of topology `name`, and return what it is worth.
+    `wanted` is the topology's `durability`.
 
     Raises RedisUnfit with every refusal, RedisUnreachable when it does not answer.
     """
@@ -50,7 +54,7 @@ def check(client: redis.Redis, endpoint: Endpoint, name: str) -> Fitness:
     if not isinstance(info, dict) or "redis_version" not in info:
         raise RedisUnreachable(f"what answers at {endpoint.shown} is not Redis; check host and port")
     with translated(endpoint):
-        fitness = judge(info, _config(client))
+        fitness = judge(info, _config(client), wanted)
     if fitness.refusals:
         raise RedisUnfit(f"Redis at {endpoint.shown} cannot be used: {'; '.join(fitness.refusals)}")
     with translated(endpoint):
@@ -61,7 +65,22 @@ def check(client: redis.Redis, endpoint: Endpoint, name: str) -> Fitness:
     return fitness
 
 
-def judge(info: Mapping[str, Any], config: Mapping[str, str]) -> Fitness:
+def demand(client: redis.Redis, endpoint: Endpoint, wanted: Durability | None) -> Demand | None:
+    """What a sender has to ask of Redis after each write; None without a `durability`. Raises RedisUnfit if it would be
+    asked in vain. A user who may not look sends all the same, and is told when it is short."""
+    if wanted is None:
+        return None
+    try:
+        info: Any = client.info()
+    except NoPermissionError:
+        return Demand(wanted)
+    refusals = _durable(info, _config(client), wanted)
+    if refusals:
+        raise RedisUnfit(f"Redis at {endpoint.shown} cannot be used: {'; '.join(refusals)}")
+    return Demand(wanted)
+
+
+def judge(info: Mapping[str, Any], config: Mapping[str, str], wanted: Durability | None = None) -> Fitness:
     """What the replies of INFO (as redis-py parses it) and CONFIG GET (empty where it is forbidden) mean."""
     server, version = _identity(info)
     durability, at_risk = _durability(info, config)
@@ -69,7 +88,7 @@ def judge(info: Mapping[str, Any], config: Mapping[str, str]) -> Fitness:
         server=server,
         version=version,
         durability=durability,
-        refusals=[*_version(server, version), *_mode(info), *_eviction(info, config)],
+        refusals=[*_version(server, version), *_mode(info), *_eviction(info, config), *_durable(info, config, wanted)],
         warnings=[*at_risk, *_replication(info, config), *_memory(info)],
     )
 
@@ -83,8 +102,7 @@ def _identity(info: Mapping[str, Any]) -> tuple[str, str]:
 
 def _version(server: str, version: str) -> list[str]:
     oldest = _OLDEST[server]
-    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
-    if numbers >= oldest:
+    if _numbers(version) >= oldest:
         return []
     return [f"{server.capitalize()} {version} is too old; Redis 7.0 or Valkey 7.2 is the oldest that will do"]
 
@@ -130,6 +148,31 @@ def _durability(info: Mapping[str, Any], config: Mapping[str, str]) -> tuple[str
         sentence = "appendfsync everysec: a power cut may cost about one second; kill -9 of the server costs nothing"
         return sentence, warnings
     return "appendonly yes: how often it reaches the disk cannot be told, as CONFIG GET is not allowed", warnings
+
+
+def _durable(info: Mapping[str, Any], config: Mapping[str, str], wanted: Durability | None) -> list[str]:
+    """Why the server can't give what the topology's `durability` asks for."""
+    if wanted is None:
+        return []
+    refusals = []
+    replicas = int(info.get("connected_slaves") or 0)
+    if replicas < wanted.replicas:
+        refusals.append(f"durability asks for {wanted.replicas} replica(s) and it has {replicas}")
+    if wanted.disk:
+        server, version = _identity(info)
+        appends = config.get("appendonly") or ("yes" if info.get("aof_enabled") else "no")
+        if appends != "yes":
+            refusals.append("durability asks for the disk and it keeps no append-only file; set appendonly yes")
+        elif server == "redis" and _numbers(version) < _WAITAOF and config.get("appendfsync") != "always":
+            refusals.append(
+                f"durability asks for the disk and Redis {version} has no WAITAOF; set appendfsync always, or use "
+                "Redis 7.2 or Valkey"
+            )
+    return refusals
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 def _replication(info: Mapping[str, Any], config: Mapping[str, str]) -> list[str]:

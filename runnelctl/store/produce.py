@@ -22,7 +22,7 @@ from runnelctl import errors
 from runnelctl.core.encoded import Encoded
 from runnelctl.core.model import Stream
 from runnelctl.store import refusal
-from runnelctl.store.carry import Answer, Lost, ScriptCall, Unsent
+from runnelctl.store.carry import Answer, Lost, ScriptCall, Short, Unsent
 from runnelctl.store.lane import Batch, Chunk, Lane
 from runnelctl.store.scripts import script
 
@@ -127,10 +127,10 @@ class Producer:
         chunk.attempts += 1
         if isinstance(answer, list):
             self._told(lane, chunk, answer, now_ms)
-        elif isinstance(answer, Unsent | Lost):
-            chunk.doubtful = chunk.doubtful or isinstance(answer, Lost)
+        elif isinstance(answer, Unsent | Lost | Short):
+            chunk.doubtful = chunk.doubtful or not isinstance(answer, Unsent)
             if not self._again(chunk, now_ms, chunk.deadline_ms):
-                self._give_up(lane, chunk, answer.error)
+                self._give_up(lane, chunk, answer.error, short=isinstance(answer, Short))
         elif answer.code not in _PASSING or not self._again(chunk, now_ms, chunk.deadline_ms):
             self._give_up(lane, chunk, answer.error)
 
@@ -158,10 +158,10 @@ class Producer:
         chunk.not_before_ms = min(now_ms + most * self._jitter(), until_ms)
         return True
 
-    def _give_up(self, lane: Lane, chunk: Chunk, error: Exception) -> None:
+    def _give_up(self, lane: Lane, chunk: Chunk, error: Exception, *, short: bool = False) -> None:
         """An attempt that was lost may have stored the chunk, whatever the attempts after it were told."""
         cause = self._translate(error)
-        self._refuse(lane, chunk, refusal.unknown(lane, chunk, cause) if chunk.doubtful else cause)
+        self._refuse(lane, chunk, refusal.unknown(lane, chunk, cause, short=short) if chunk.doubtful else cause)
 
     def _refuse(self, lane: Lane, chunk: Chunk, error: errors.RunnelctlError) -> None:
         lane.drop(error, refusal.behind(lane, error))

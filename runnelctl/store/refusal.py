@@ -25,10 +25,17 @@ def full(lane: Lane, unread: str) -> errors.CapacityError:
     )
 
 
-def unknown(lane: Lane, chunk: Chunk, error: errors.RunnelctlError) -> errors.SendOutcomeUnknown:
-    """No answer came before the deadline, and at least one attempt may have run."""
+def unknown(
+    lane: Lane, chunk: Chunk, error: errors.RunnelctlError, *, short: bool = False
+) -> errors.SendOutcomeUnknown:
+    """No answer came before the deadline, and at least one attempt may have run; or, if `short`, one has run and less
+    vouches for it than is asked."""
     count = len(chunk.entries)
     records = "1 record" if count == 1 else f"{count} records"
+    if short:
+        return errors.SendOutcomeUnknown(
+            f"{records} for {lane.keys[0]} may be lost in a failover or a power cut: {error}"
+        )
     return errors.SendOutcomeUnknown(
         f"{records} for {lane.keys[0]} may or may not be stored: there was no answer before the deadline ({error})"
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from runnelctl.core import model
 from runnelctl.topology import redis_url, schemas, tasks
@@ -19,17 +21,15 @@ _SHORT_TTL_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class HandlerPlace:
-    """Where the file names a handler, so that `check` can say what is wrong with it."""
+class CodePlace:
+    """Where the file names code, `module:attribute`, and as what, so that `check` can say what is wrong with it."""
 
-    processor: str
-    handler: str
-    batch: bool
+    spec: str
+    what: Literal["handler", "batch", "middleware", "task"]
     place: Place
-    is_task: bool = False
 
 
-def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topology, list[HandlerPlace]]:
+def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topology, list[CodePlace]]:
     """The Topology of a tree that passed the shape check; worth something only if `findings` holds no problem."""
     section = Section(findings, root)
     streams = {name: _stream(name, Section(findings, node), findings) for name, node in _named(section, "streams")}
@@ -46,14 +46,14 @@ def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topolo
         streams=streams,
         processors=processors,
         pythonpath=_pythonpath(section, findings),
+        durability=_durability(section, findings),
         lease_ttl_ms=_lease_ttl_ms(section.section("lease"), findings),
         drain_ms=section.duration_ms("drain", 30_000),
         tasks=tasks.tasks(section, processors, findings),
         start=section.choice("start", model.Launching, model.Launching.FORK),
     )
-    handlers = [found for name, node in nodes if (found := _handler_place(name, node)) is not None]
-    runs = [_run_place(name, Section(findings, node)) for name, node in _named(section, "tasks")]
-    return built, handlers + [found for found in runs if found is not None]
+    code = [found for _, node in nodes for found in _code_places(node)]
+    return built, [*code, *(CodePlace(run.text, "task", run.place) for run in tasks.runs(section))]
 
 
 def _named(section: Section, key: str) -> list[tuple[str, Node]]:
@@ -73,6 +73,19 @@ def _redis(section: Section, findings: Findings) -> str:
     if mistake:
         findings.wrong(scalar, mistake)
     return scalar.text
+
+
+def _durability(section: Section, findings: Findings) -> model.Durability | None:
+    if section.text("durability") == "disk":
+        return model.Durability(disk=True)
+    if not section.has("durability") or section.node("durability") is None:
+        return None
+    wanted = section.section("durability")
+    flag = wanted.text("disk")
+    built = model.Durability(replicas=wanted.integer("replicas") or 0, disk=(flag or "").lower() == "true")
+    if built == model.Durability() and wanted.mappings and not findings.problems:
+        findings.problem(wanted.mappings[0].place, "durability asks for nothing: it needs replicas, disk: true or both")
+    return built if built != model.Durability() else None
 
 
 def _pythonpath(section: Section, findings: Findings) -> tuple[str, ...]:
@@ -175,6 +188,7 @@ def _processor(name: str, section: Section, streams: dict[str, model.Stream], fi
         timeout_ms=section.duration_ms("timeout", 30_000),
         batch=_batch(batch) if section.has("batch") else None,
         commit=_commit(section.section("commit")),
+        middleware=tuple(item.text for item in _middleware(section)),
         dead_letter=_dead_letter(section, streams, findings),
         start=section.choice("start", model.Start, model.Start.EARLIEST),
         max_memory_bytes=section.size_bytes("max_memory"),
@@ -247,13 +261,15 @@ def _dead_letter(section: Section, streams: Dict[str, model.Stream], findings: F
     return name
 
 
-def _handler_place(name: str, section: Section) -> HandlerPlace | None:
+def _middleware(section: Section) -> list[Scalar]:
+    node = section.node("middleware")
+    items = node.items if isinstance(node, Sequence) else ()
+    return [item for item in items if isinstance(item, Scalar) and not item.wrong]
+
+
+def _code_places(section: Section) -> Iterator[CodePlace]:
     scalar = section.scalar("handler")
-    if scalar is None:
-        return None
-    return HandlerPlace(name, scalar.text, section.has("batch"), scalar.place)
-
-
-def _run_place(name: str, section: Section) -> HandlerPlace | None:
-    scalar = section.scalar("run")
-    return None if scalar is None else HandlerPlace(name, scalar.text, False, scalar.place, is_task=True)
+    if scalar is not None:
+        yield CodePlace(scalar.text, "batch" if section.has("batch") else "handler", scalar.place)
+    for item in _middleware(section):
+        yield CodePlace(item.text, "middleware", item.place)

@@ -20,6 +20,8 @@ def describe(topology: model.Topology) -> dict[str, str]:
     neither the Redis URL nor paths nor what a host decides for itself. A schema counts by a digest of its contents."""
     described = {"lease.ttl_ms": str(topology.lease_ttl_ms)}
     parts = (("streams", topology.streams), ("processors", topology.processors), ("tasks", topology.tasks))
+    if topology.durability is not None:
+        described |= {f"durability.{key}": value for key, value in _fields(topology.durability)}
     for kind, items in parts:
         for name, item in items.items():
             for key, value in _fields(item):

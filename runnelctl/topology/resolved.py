@@ -21,11 +21,18 @@ def document(topology: model.Topology) -> dict[str, Any]:
         "streams": {name: _stream(stream) for name, stream in topology.streams.items()},
         "processors": {name: _processor(processor) for name, processor in topology.processors.items()},
         "tasks": {name: _task(task) for name, task in topology.tasks.items()},
+        "durability": topology.durability and _durability(topology.durability),
         "lease": {"ttl": duration_text(topology.lease_ttl_ms)},
         "drain": duration_text(topology.drain_ms),
         "start": topology.start.value,
     }
-    return {key: value for key, value in document.items() if value not in ({}, [])}
+    return {key: value for key, value in document.items() if value not in ({}, [], None)}
+
+
+def _durability(durability: model.Durability) -> Any:
+    if not durability.replicas:
+        return "disk"
+    return {"replicas": durability.replicas} | ({"disk": True} if durability.disk else {})
 
 
 def _stream(stream: model.Stream) -> dict[str, Any]:
@@ -62,6 +69,7 @@ def _processor(processor: model.Processor) -> dict[str, Any]:
         "timeout": duration_text(processor.timeout_ms),
         "batch": batch and {"size": batch.size, "within": duration_text(batch.within_ms)},
         "commit": {"every": duration_text(commit.every_ms), "events": commit.events},
+        "middleware": list(processor.middleware) or None,
         "dead_letter": processor.dead_letter,
         "start": processor.start.value,
         "max_memory": processor.max_memory_bytes and size_text(processor.max_memory_bytes),

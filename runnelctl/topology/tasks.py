@@ -26,6 +26,14 @@ def tasks(root: Section, processors: Collection[str], findings: Findings) -> dic
     return found
 
 
+def runs(root: Section) -> list[Scalar]:
+    """Where the file names what tasks run."""
+    node = root.node("tasks")
+    entries = node.entries.values() if isinstance(node, Mapping) else ()
+    found = [Section(root.findings, entry).scalar("run") for entry in entries]
+    return [scalar for scalar in found if scalar is not None]
+
+
 def _task(name: str, node: Mapping, findings: Findings) -> model.Task:
     section = Section(findings, node)
     given = [key for key in _TRIGGERS if section.has(key)]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 _KEYS = {
     "streams.*": {"record": "record"},
-    "processors.*": {"match": "match", "middleware": "middleware"},
-    "defaults": {"match": "match", "middleware": "middleware"},
+    "processors.*": {"match": "match"},
+    "defaults": {"match": "match"},
 }
 
 _VALUES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +17,16 @@ from runnelctl import errors
 from runnelctl.core import keys
 from tests import servers
 from tests.process.ups import Up, command, project, status
+from tests.servers import Server
 from tests.waiting import wait_until
-from tests.watched import Watched
+from tests.watched import AT_ONCE, Watched
 
 TOPOLOGY = """
 name: {name}
 redis: {url}
 pythonpath: [.]
 lease: {{ttl: 2s}}
+durability: {{replicas: 1}}
 streams:
   orders: {{partitions: 4, key: who}}
 processors:
@@ -86,6 +89,7 @@ def test_everybody_follows_the_primary(watched: Watched, tmp_path: Path, app_nam
         wait_until(lambda: _role(watched.primary.port) == "slave", 30, "the old primary to follow")
         wait_until(lambda: _link_up(watched.primary.port), 30, "the old primary to be in step")
         watched.lose(watched.replica)
+        watched.replica.start()  # else there would be nobody to vouch for a send
         _more(sender)
         sender.enough.set()
         sender.join(40)
@@ -95,6 +99,7 @@ def test_everybody_follows_the_primary(watched: Watched, tmp_path: Path, app_nam
         everything = [number for numbers in seen.values() for number in numbers]
         assert [each for each, times in Counter(everything).items() if times > 1] == []
         assert all(numbers == sorted(numbers) for numbers in seen.values())
+        assert set(everything) >= set(sender.acknowledged)
         assert up.process.poll() is None
         assert "Traceback" not in up.output
         shown = status(tmp_path)
@@ -106,6 +111,34 @@ def test_everybody_follows_the_primary(watched: Watched, tmp_path: Path, app_nam
     finally:
         sender.enough.set()
         up.close()
+
+
+def test_a_commit_counts_once_a_replica_has_it(tmp_path: Path, app_name: str) -> None:
+    program = servers.binary("valkey")
+    if program is None:
+        pytest.skip("no valkey server is installed")
+    primary, replica = Server(program, *AT_ONCE), Server(program, *AT_ONCE)
+    up = None
+    try:
+        primary.start()
+        replica.start()
+        Watched.follow(replica, primary)
+        project(tmp_path, TOPOLOGY.format(name=app_name, url=primary.tcp_url), shop=HANDLER)
+        up = Up(tmp_path).wait_ready()
+        assert command(tmp_path, "send", "orders", '{"who": "a", "n": 1}').returncode == 0
+        replica.pause()
+        with redis.Redis(port=primary.port) as client:
+            client.xadd(keys.events(app_name, "orders", zlib.crc32(b"a") % 4), {"data": '{"who": "a", "n": 2}'})
+        wait_until(lambda: "a commit does not count yet, 0 of 1 replica(s) had it" in up.output, 20, "the log")
+        replica.resume()
+        wait_until(lambda: "Redis is back" in up.output, 20, "the commit to count")
+        wait_until(lambda: _seen(primary.port, app_name) == {"a": [1, 2]}, 20, "both events")
+        assert up.stop() == 0
+    finally:
+        if up is not None:
+            up.close()
+        primary.close()
+        replica.close()
 
 
 def test_no_sentinel_answers_or_knows_the_name(tmp_path: Path, app_name: str, start_server: object) -> None:
@@ -150,9 +183,9 @@ def _seen(port: int, name: str) -> dict[str, list[int]]:
     """Per key, the numbers that its handler saw, as the state has them."""
     found: dict[str, list[int]] = {}
     with redis.Redis(port=port, decode_responses=True) as client:
-        for key in range(10):
+        for key in ("a", *(f"k{number}" for number in range(10))):
             for partition in range(4):
-                text = client.get(keys.state(name, "orders", partition, "count", f"k{key}"))
+                text = client.get(keys.state(name, "orders", partition, "count", key))
                 if text:
-                    found[f"k{key}"] = json.loads(text)["seen"]
+                    found[key] = json.loads(text)["seen"]
     return found

@@ -127,8 +127,8 @@ class BadClose:
 BAD: list[tuple[Any, str]] = [
     (3, "a handler must be callable; this is of type int"),
     (sys, "a handler must be callable; this is a module"),
-    (asyncgen, "asyncgen is an async generator function; that form is not supported yet"),
-    (traced(asyncgen), "that form is not supported yet"),
+    (asyncgen, "asyncgen is an async generator function (has a yield), which is for middleware"),
+    (traced(asyncgen), "(has a yield), which is for middleware"),
     (generator, "generator is a generator function (it has a yield), so calling it would do nothing"),
     (none, "none takes (), but is called with (event) or (event, ctx)"),
     (three, "but is called with (event) or (event, ctx)"),

@@ -12,23 +12,51 @@
 -- allow-oom: when Redis is full, commits are what lets it drain.
 local own, events = KEYS[1], KEYS[2]
 local MAX_WORDS = 4000 -- of one entry; they are passed on Lua's stack, which has room for 8,000
-local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'seq', 'suspect')
+local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'seq', 'suspect', 'deleted')
 -- A release took the nonce away; whoever has its epoch and asks for the same commit again only missed the reply.
-if h[1] == ARGV[1] and h[2] == '' and h[6] == ARGV[3] then return {'ALREADY'} end
+local function already() -- a write all the same, so that a WAIT after it speaks of this commit (store/durability.py)
+  redis.call('HSET', own, 'seq', ARGV[3])
+  return {'ALREADY'}
+end
+if h[1] == ARGV[1] and h[2] == '' and h[6] == ARGV[3] then return already() end
 if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return {'FENCED', h[1] or '', h[3] or ''} end
 local seq = tonumber(ARGV[3])
-if seq == tonumber(h[6]) then return {'ALREADY'} end
+if seq == tonumber(h[6]) then return already() end
 if seq ~= tonumber(h[6]) + 1 or h[4] ~= ARGV[4] then return {'CURSOR', h[4]} end
+local function behind(id, cursor)
+  -- Whether an id lies at or before the cursor.
+  local ms, seq = string.match(id, '^(%d+)%-(%d+)$')
+  local at_ms, at_seq = string.match(cursor, '^(%d+)%-(%d+)$')
+  if ms ~= at_ms then return tonumber(ms) < tonumber(at_ms) end
+  return tonumber(seq) <= tonumber(at_seq)
+end
+local function after(cursor)
+  -- How many entries there are after the cursor; a page at a time, so that a backlog does not fill the memory.
+  local found, from = 0, cursor
+  repeat
+    local page = redis.call('XRANGE', events, '(' .. from, '+', 'COUNT', 1000)
+    found = found + #page
+    if #page > 0 then from = page[#page][1] end
+  until #page < 1000
+  return found
+end
+local counted = nil -- the highest deleted id, where it turned out that nothing unread is gone
 local n, count = tonumber(ARGV[6]), tonumber(h[5]) + tonumber(ARGV[6])
 if n > 0 then
   local info = redis.pcall('XINFO', 'STREAM', events)
   if info.err or #redis.call('XRANGE', events, ARGV[5], ARGV[5]) ~= 1 then return {'HISTORY'} end
-  local length, added = 0, 0
+  local length, added, deleted = 0, 0, '0-0'
   for i = 1, #info, 2 do
-    if info[i] == 'length' then length = info[i + 1] elseif info[i] == 'entries-added' then added = info[i + 1] end
+    if info[i] == 'length' then length = info[i + 1]
+    elseif info[i] == 'entries-added' then added = info[i + 1]
+    elseif info[i] == 'max-deleted-entry-id' then deleted = info[i + 1] end
   end
-  -- Whatever is gone must lie at or before the cursor; retention never trims beyond it.
+  -- Whatever is gone must lie at or before the cursor; retention never trims beyond it. XDEL may take entries from
+  -- between others: then only counting what is left says how many, unless that was done for this very entry.
   local gone = added - length - tonumber(h[5])
+  local holes = deleted ~= '0-0' and deleted ~= h[8] and not behind(deleted, h[4])
+  if gone > 0 or holes then gone = math.max(gone, added - tonumber(h[5]) - after(h[4])) end
+  if gone <= 0 and holes then counted = deleted end
   if gone > 0 then return {'TRIMMED', string.format('%.0f', gone)} end
 end
 local function refusal(key, limit)
@@ -79,6 +107,7 @@ for _, o in ipairs(ops) do
 end
 local total = string.format('%.0f', count)
 redis.call('HSET', own, 'cursor', ARGV[5], 'count', total, 'seq', ARGV[3])
+if counted then redis.call('HSET', own, 'deleted', counted) end
 if h[7] ~= '0' and count >= tonumber(h[7]) then redis.call('HSET', own, 'tries', '0', 'suspect', '0', 'sure', '0', 'death', '') end
 if ARGV[9] ~= '' then redis.call('HSET', own, 'block', ARGV[9]) end
 if ARGV[8] == '1' then redis.call('HSET', own, 'nonce', '', 'owner', '') end

@@ -89,7 +89,10 @@ if last then
   end
 end
 local new = count - skip
-if new == 0 then return {'OK', known, skip, '', 0} end
+if new == 0 then
+  redis.call('PEXPIRE', producer, ARGV[3]) -- a write, so that a WAIT after it speaks of this chunk (store/durability.py)
+  return {'OK', known, skip, '', 0}
+end
 
 local length = redis.call('XLEN', events)
 if length + new > capacity then

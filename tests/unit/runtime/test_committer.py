@@ -15,6 +15,7 @@ def test_a_commit_without_an_answer_makes_the_reader_reconnect() -> None:
     done: list[str] = []
     lane = SimpleNamespace(resync=lambda: done.append("lane reads anew"))
     slice_: Any = SimpleNamespace(
+        topology=SimpleNamespace(durability=None),
         slot=SimpleNamespace(name="billing.0"),
         outage=SimpleNamespace(began=lambda *_: done.append("said")),
         reader=SimpleNamespace(link=SimpleNamespace(drop=lambda: done.append("reader's connection closed"))),

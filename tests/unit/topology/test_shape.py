@@ -18,7 +18,7 @@ from runnelctl.topology.nodes import Findings
 STREAM = {"partitions", "key", "schema", "partitioner", "capacity", "validate", "codec", "compression", "retention"}
 COMMON = {
     *("processes", "policy", "scope", "order", "concurrency", "retry", "timeout", "batch", "commit"),
-    *("dead_letter", "start", "max_memory", "max_events"),
+    *("dead_letter", "start", "max_memory", "max_events", "middleware"),
 }
 
 
@@ -37,7 +37,7 @@ def test_it_is_valid_draft_07_and_closed_everywhere() -> None:
     jsonschema.Draft7Validator.check_schema(shape.published())
     assert shape.published()["$schema"] == "http://json-schema.org/draft-07/schema#"
     found = list(_objects(shape.published()))
-    assert len(found) == 10
+    assert len(found) == 11
     for each in found:
         assert each["additionalProperties"] is False or each is found[0]["properties"].get("streams")
 
@@ -61,6 +61,7 @@ def test_the_accepted_keys() -> None:
     assert set(schema["properties"]) == {
         *("name", "redis", "pythonpath", "streams", "processors", "tasks", "defaults", "lease", "drain", "start"),
         "include",
+        "durability",
     }
     assert set(definitions["stream"]["properties"]) == STREAM
     assert set(definitions["defaults"]["properties"]) == COMMON
@@ -148,6 +149,7 @@ PROCESSOR_VALUES: dict[str, list[Any]] = {
     "start": ["earliest", "latest", "first"],
     "max_memory": ["1MiB", "1", "0KB", "1.5GB"],
     "max_events": [1, 0],
+    "middleware": [["a:b"], [], "a:b", ["c"]],
 }
 CASES = [("streams", key, value) for key, values in STREAM_VALUES.items() for value in values] + [
     ("processors", key, value) for key, values in PROCESSOR_VALUES.items() for value in values
