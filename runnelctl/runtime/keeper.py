@@ -234,7 +234,8 @@ class Keeper:
             signals.wake(self.host.wakes[slot.index][1])
 
     def _heard(self, message: Mapping[str, str] | None) -> None:
-        if message is None:  # something may have been missed
+        if message is None:  # what was said meanwhile is in Redis, but no slice may know
+            self.tenure.look_anew()
             self._news = True
             self._wake.set()
             return
@@ -245,6 +246,7 @@ class Keeper:
             signals.wake(self.host.supervisor_wake[1])
         if message.get("what") == "replay":
             self.tenure.unblock()
+            self.tenure.look_anew()
         if message.get("what") == "restart":
             self.rolling.ask(message)
         self._news = True
