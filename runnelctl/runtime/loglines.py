@@ -52,6 +52,9 @@ def clock(seconds: float) -> str:
 
 def named(process: str, line: str, now: float, level: str = "info") -> str:
     """A line of a process as a JSON object that says whose it is."""
+    task, told, rest = line.partition(": ")  # the process of tasks puts the task's name before each line
+    if told and rest.startswith(_OURS) and rest.endswith("}"):
+        return f'{{"process":{json.dumps(process)},"task":{json.dumps(task)},{rest[1:]}'
     if line.startswith(_OURS) and line.endswith("}"):
         return f'{{"process":{json.dumps(process)},{line[1:]}'
     about = {"process": process, "time": clock(now), "level": level, "message": line}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from runnelctl.core import model
-from runnelctl.topology import deadletters, discovering, matches, redis_url
+from runnelctl.topology import deadletters, discovering, matches, redis_url, tasks
 from runnelctl.topology import streams as building_streams
 from runnelctl.topology.nodes import (
     Findings,
@@ -33,7 +33,7 @@ class CodePlace:
     """Where the file names code, `module:attribute`, and as what, so that `check` can say what is wrong with it."""
 
     spec: str
-    what: Literal["handler", "batch", "middleware"]
+    what: Literal["handler", "batch", "middleware", "task"]
     place: Place
 
 
@@ -45,7 +45,8 @@ def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topolo
         name: building_streams.stream(name, Section(findings, node), pythonpath, findings)
         for name, node in _named(section, "streams")
     }
-    if not streams and section.node("streams") is None and not _is_wrong(root, "streams"):
+    needed = section.node("tasks") is None or section.node("processors") is not None
+    if needed and not streams and section.node("streams") is None and not _is_wrong(root, "streams"):
         findings.problem(root.place, "no stream is declared: streams is missing")
     nodes = [(name, Section(findings, node, section.node("defaults"))) for name, node in _named(section, "processors")]
     streams |= deadletters.added_streams(nodes, streams)
@@ -61,9 +62,12 @@ def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topolo
         durability=_durability(section, findings),
         lease_ttl_ms=_lease_ttl_ms(section.section("lease"), findings),
         drain_ms=section.duration_ms("drain", 30_000),
+        tasks=tasks.tasks(section, processors, findings),
+        start=section.choice("start", model.Launching, model.Launching.FORK),
         log=_log(section.section("log")),
     )
-    return built, [found for _, node in nodes for found in _code_places(node)]
+    code = [found for _, node in nodes for found in _code_places(node)]
+    return built, [*code, *(CodePlace(run.text, "task", run.place) for run in tasks.runs(section))]
 
 
 def import_places(root: Mapping, file: str, pythonpath: tuple[str, ...]) -> list[building_streams.ImportPlace]:

@@ -6,9 +6,7 @@ the file, with `*` for a name.
 
 from __future__ import annotations
 
-_KEYS = {
-    "": {"tasks": "tasks", "start": "start (fork or spawn)"},
-}
+_KEYS: dict[str, dict[str, str]] = {}
 
 _VALUES = {
     "processors.*.order": ("key",),
