@@ -157,6 +157,35 @@ def test_what_was_trimmed_unread_is_counted_exactly(leased: Leased, read: int, k
         assert part.commit(*args) == ["OK"]
 
 
+@pytest.mark.parametrize(("read", "gone", "lost"), [(0, [4], 1), (3, [4, 6, 7], 3), (3, [0, 1], 0), (3, [1, 5], 1)])
+def test_what_was_deleted_from_between_is_counted_exactly(
+    leased: Leased, read: int, gone: list[int], lost: int
+) -> None:
+    """XDEL leaves what lies before untouched, so that the numbers of the stream alone would not show it."""
+    part, ids, epoch = leased
+    if read:
+        part.commit(epoch, 7, 1, "0-0", ids[read - 1], read)
+    part.client.xdel(part.events, *(ids[number] for number in gone))
+    seq, cursor = (2, ids[read - 1]) if read else (1, "0-0")
+    args = (epoch, 7, seq, cursor, ids[9], 10 - read - lost)
+    if not lost:
+        assert part.commit(*args) == ["OK"]
+        return
+    assert refused(part, *args) == ["TRIMMED", str(lost)]
+    assert part.commit(epoch, 7, seq, cursor, cursor, 0, release=True, block=failed(ids[read])) == ["OK"]
+    assert part.clear(lost=True) == ["OK"]
+    epoch = part.acquire(8)[1]
+    assert part.commit(epoch, 8, 1, cursor, ids[8], 9 - read - lost) == ["OK"], "accepted once is accepted"
+    assert part.commit(epoch, 8, 2, ids[8], ids[9], 1) == ["OK"]
+    assert part.group()["lag"] in (0, None)
+    assert part.hash()["count"] == "10"
+    part.add()
+    (unread,) = part.add()
+    part.client.xdel(part.events, unread)
+    last = part.client.xrevrange(part.events, count=1)[0][0].decode()
+    assert refused(part, epoch, 8, 3, ids[9], last, 1) == ["TRIMMED", "1"], "and nothing else is"
+
+
 def test_a_commit_of_no_events_passes_over_what_was_trimmed(leased: Leased) -> None:
     """It blocks or releases a partition just because of that."""
     part, _, epoch = leased
