@@ -14,7 +14,7 @@ from runnelctl.core import matching
 from runnelctl.core.model import Processor, Topology
 from runnelctl.core.plan import Unit
 from runnelctl.errors import HandlerError, RecordError, RedisUnreachable
-from runnelctl.event import Event, Source
+from runnelctl.event import Event, FlatEvent, FlatSource, Source
 from runnelctl.handling import HandlerForm
 from runnelctl.layering import Layer
 from runnelctl.records import Codec
@@ -156,7 +156,8 @@ def source(unit: Unit, codec: Codec) -> Source:
     """Where the events of a partition come from; decoded plainly where nothing but their form is to be checked."""
     decode = codec.reader
     plain, plain_below = codec.shortcut(decode)
-    return Source(unit.stream, unit.partition, decode, codec.key_of, plain, plain_below)
+    made = FlatSource if codec.event is FlatEvent else Source
+    return made(unit.stream, unit.partition, decode, codec.key_of, plain, plain_below)
 
 
 def key_or_none(event: Event) -> str | None:
