@@ -53,10 +53,11 @@ def stale_cursor(scene: Scene) -> None:
     """A takes the partition and reads its cursor; a failover takes both back; A takes it again, as its first answer is
     in doubt, and commits from the cursor that it had read."""
     ids = scene.add(4)
-    epoch = scene.acquire(5)[1]
-    scene.client.hset(scene.own, "epoch", _AHEAD)
+    scene.acquire(4)
+    scene.client.hset(scene.own, mapping={"epoch": _AHEAD, "nonce": "", "owner": ""})
+    first = scene.acquire(5)[1]
     before = scene.client.dump(scene.own)
-    scene.commit(_AHEAD, 5, 1, "0-0", ids[1], 2, release=True)
+    scene.commit(first, 5, 1, "0-0", ids[1], 2, release=True)
     epoch = scene.acquire(7, "a/0")[1]
     scene.fail_over(before)
     assert scene.acquire(7, "a/0", dead="5")[1] == epoch

@@ -115,10 +115,13 @@ def _script_flush(world: World, rng: random.Random) -> Steps:
 
 
 def _full(world: World, rng: random.Random) -> Steps:
-    """maxmemory is reached for a while: senders are refused, what is there must drain."""
-    seconds = rng.uniform(0.5, 2.5 * world.ttl_s)
+    """maxmemory is reached for a while: senders are refused, what is there must drain. One host is left alone: those that
+    start on a full Redis are refused, too."""
+    name, seconds = steady(world, rng), rng.uniform(0.5, 2.5 * world.ttl_s)
 
     def body(note: dict[str, Any]) -> Steps:
+        yield from working_host(world, name)
+        note["at"] = time.monotonic_ns()
         with contextlib.closing(world.client()) as client:
             client.config_set("maxmemory", 1_000_000)
             try:
@@ -130,7 +133,7 @@ def _full(world: World, rng: random.Random) -> Steps:
             finally:
                 client.config_set("maxmemory", 0)
 
-    yield from steps(world, "full", ["redis"], body)
+    yield from steps(world, "full", ["redis", f"host:{name}"], body)
 
 
 def _proxied(name: str, mode: str, longest_ttls: float) -> Nemesis:
@@ -327,7 +330,7 @@ def _stop_newcomer(world: World, rng: random.Random) -> Steps:
             yield POLL_S
         world.claims.discard(f"host:{host.name}")
 
-    yield from steps(world, "stop-newcomer", ["newcomer"], body)
+    yield from steps(world, "stop-newcomer", ["redis"], body)
 
 
 def _eviction(world: World, rng: random.Random) -> Steps:
