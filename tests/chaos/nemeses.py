@@ -115,8 +115,8 @@ def _script_flush(world: World, rng: random.Random) -> Steps:
 
 
 def _full(world: World, rng: random.Random) -> Steps:
-    """maxmemory is reached for a while: senders are refused, what is there must drain. One host is left alone: those that
-    start on a full Redis are refused, too."""
+    """maxmemory is reached for a while: senders are refused, what is there must drain. One host is left alone, since
+    those that start on a full Redis are refused, too."""
     name, seconds = steady(world, rng), rng.uniform(0.5, 2.5 * world.ttl_s)
 
     def body(note: dict[str, Any]) -> Steps:
