@@ -30,6 +30,7 @@ _SETTLE_S = 15.0
 def tried(name: str, directory: Path, *, sound: bool) -> dict[str, list[str]]:
     """What the checker says of a mutant (or, if `sound`, of the same run without its defect)."""
     mutant = MUTANTS[name]
+    directory.mkdir(parents=True, exist_ok=True)
     if mutant.duel:
         package = ROOT if sound else mutation.made(name, directory / "mutant")
         subprocess.run(
