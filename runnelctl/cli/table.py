@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Group
 from rich.text import Text
 
-from runnelctl.cli import figures
+from runnelctl.cli import figures, tasktable
 from runnelctl.core.status import HostStatus, PartitionStatus, Snapshot, State, printable
 
 GAP = "  "
@@ -52,6 +52,7 @@ COLUMNS = (
     Column("P99", 30, lambda row: "-" if row.p99_ms is None else figures.span(row.p99_ms), right=True, least=6),
     Column("DONE", 45, lambda row: figures.count(row.processed), right=True, least=7),
     Column("FAILED", 60, lambda row: figures.count(row.failed), right=True),
+    Column("PARKED", 65, lambda row: figures.count(row.parked_keys), right=True),
     Column("RESTARTS", 20, lambda row: str(row.restarts), right=True),
     Column("EPOCH", 12, lambda row: "-" if row.epoch is None else str(row.epoch), right=True, wide=True),
     Column("CURSOR", 11, lambda row: row.cursor, right=True, wide=True),
@@ -77,14 +78,18 @@ def render(snapshot: Snapshot, view: View) -> Group:
     """The whole picture, clipped to the view."""
     rows = sorted(snapshot.partitions, key=_order)
     lines = _header(snapshot, view)
-    room = len(rows) if view.height is None else max(0, view.height - len(lines) - 1)
+    below = len(snapshot.tasks) + 2 if snapshot.tasks else 0
+    room = len(rows) if view.height is None else max(0, view.height - len(lines) - 1 - below)
     shown = rows if len(rows) <= room else rows[: max(0, room - 1)]
     columns = _fitting(rows, view)
-    lines.append(_line([(_fit(column, column.title, cells), "bold") for column, cells in columns]))
+    if rows or not snapshot.tasks:
+        lines.append(_line([(_fit(column, column.title, cells), "bold") for column, cells in columns]))
     silent = {host.host for host in snapshot.hosts if not host.beating}
     lines += [_row(row, columns, silent) for row in shown]
     if len(shown) < len(rows) and room:
         lines.append(Text(f"… and {_tally(rows[len(shown) :])}", style="dim"))
+    if snapshot.tasks:
+        lines += [Text(""), *tasktable.lines(snapshot.tasks, snapshot.server_ms, view.width)]
     for line in lines:
         line.truncate(view.width, overflow="ellipsis")
         line.no_wrap = True
@@ -93,9 +98,10 @@ def render(snapshot: Snapshot, view: View) -> Group:
     return Group(*lines[: view.height])
 
 
-def _order(row: PartitionStatus) -> tuple[int, int]:
+def _order(row: PartitionStatus) -> tuple[float, int]:
     """Worst first. Lag counts by magnitude, so that rows don't dance while they catch up; else the file's order."""
-    return row.state.rank, -(row.lag_ms // 1000).bit_length()
+    rank = row.state.rank - 0.5 * bool(row.parked_keys)
+    return rank, -(row.lag_ms // 1000).bit_length()
 
 
 def _tally(rows: Sequence[PartitionStatus]) -> str:
@@ -154,6 +160,8 @@ def _fitting(rows: Sequence[PartitionStatus], view: View) -> list[tuple[Column, 
     chosen = [column for column in COLUMNS if view.wide or not column.wide]
     if not any(row.why for row in rows):
         chosen = [column for column in chosen if column.title != "ERROR"]
+    if not any(row.parked_keys for row in rows):
+        chosen = [column for column in chosen if column.title != "PARKED"]
     natural = {column.title: _natural(column, rows) for column in chosen}
     least = natural | {"ERROR": min(natural.get("ERROR", 0), ERROR_LEAST)}
     while _width(chosen, least) > view.width and len(chosen) > 3:
@@ -183,7 +191,7 @@ def _row(row: PartitionStatus, columns: Sequence[tuple[Column, int]], silent: se
             style = STYLES[row.state]
         elif column.title in ("HOST", "SLICE", "PID") and row.host in silent:
             style = "dim"
-        elif column.title == "FAILED" and row.failed:
+        elif (column.title == "FAILED" and row.failed) or (column.title == "PARKED" and row.parked_keys):
             style = "yellow"
         cells.append((_fit(column, printable(column.cell(row)), width), style))
     return _line(cells)

@@ -51,6 +51,22 @@ class TotalReport(msgspec.Struct, frozen=True):
     latency: list[int] = msgspec.field(default_factory=list)
 
 
+class TaskReport(msgspec.Struct, frozen=True):
+    """A task as a host has it. `next` and `ran_at` are ms of the host's clock; `running_ms` is None where it does not
+    run; `leads`: it has a leader, and this host is it."""
+
+    task: str
+    leads: bool = False
+    next: int | None = None
+    ran_at: int | None = None
+    took_ms: int | None = None
+    outcome: str | None = None
+    running_ms: int | None = None
+    runs: int = 0
+    failures: int = 0
+    skipped: int = 0
+
+
 class Report(msgspec.Struct, frozen=True):
     """One host's report of itself, as of its last beat."""
 
@@ -59,6 +75,7 @@ class Report(msgspec.Struct, frozen=True):
     slots: list[SlotReport] = msgspec.field(default_factory=list)
     units: list[UnitReport] = msgspec.field(default_factory=list)
     totals: list[TotalReport] = msgspec.field(default_factory=list)
+    tasks: list[TaskReport] = msgspec.field(default_factory=list)
 
 
 _decode_report = msgspec.json.Decoder(Report).decode
@@ -70,6 +87,7 @@ class Own:
 
     `owner` is `member/slice number` or empty; `cursor` None where nobody ever owned it; `count` events lie at or before
     it. `added`, `length` and `last` (an id) are the stream's; `unread_ms` is the timestamp of its first unread entry.
+    `parked` is the failure record of the key that was parked first of those that are.
     """
 
     epoch: int | None = None
@@ -81,6 +99,9 @@ class Own:
     length: int = 0
     last: str = "0-0"
     unread_ms: int | None = None
+    parked_keys: int = 0
+    parked_events: int = 0
+    parked: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ unowned      nobody has it, or whoever has it is no member any more or has not b
 stuck        it has an owner and unread events, but does not move: no process behind its slice, the slice's loop has
              stood still for two ttls outside a handler, or an event is in the handler beyond the timeout
 paused       an operator paused it; nobody has it then, or lets go of it in a moment
-running      else, also while the handler of a failed event waits for its next attempt
+running      else, also while the handler of a failed event waits for its next attempt, and while keys are parked
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from runnelctl.core import latency, pauses
+from runnelctl.core import latency, pauses, taskstatus
 from runnelctl.core.model import Policy, Processor, Start, Topology
 from runnelctl.core.pauses import is_paused
 from runnelctl.core.reading import Own, Reading, Record, Report, SlotReport, TotalReport, UnitReport
+from runnelctl.core.taskstatus import TaskStatus
 
 MESSAGE_SHOWN = 300  # characters of an error in one line; the whole one is in its record
 RATE_WINDOW_MS = 900  # readings closer to each other say too little about a rate
@@ -83,6 +84,7 @@ class PartitionStatus:
     p99_ms: float | None
     restarts: int
     parked_keys: int
+    parked_events: int
     error: Record | None
     why: str
 
@@ -104,6 +106,7 @@ class Snapshot:
     server_ms: int
     hosts: tuple[HostStatus, ...]
     processors: tuple[ProcessorStatus, ...]
+    tasks: tuple[TaskStatus, ...] = ()
 
     @property
     def partitions(self) -> list[PartitionStatus]:
@@ -125,7 +128,8 @@ def judge(topology: Topology, reading: Reading, before: Reading | None = None) -
         partitions = tuple(judge_one.partition(processor, number) for number in numbers)
         worst = min((each.state for each in partitions), key=lambda state: state.rank)
         processors.append(ProcessorStatus(processor.name, processor.policy, worst, partitions))
-    return Snapshot(reading.server_ms, judge_one.hosts(), tuple(processors))
+    tasks = taskstatus.judge(topology.tasks.values(), reading, judge_one.beating)
+    return Snapshot(reading.server_ms, judge_one.hosts(), tuple(processors), tasks)
 
 
 class _Judge:
@@ -135,7 +139,7 @@ class _Judge:
         self._ttl_ms = topology.lease_ttl_ms
         self._reading = reading
         self._ages = {member: max(0, reading.server_ms - beat) for member, beat in reading.beats.items()}
-        self._beating = {member for member, age_ms in self._ages.items() if age_ms <= self._ttl_ms}
+        self.beating = {member for member, age_ms in self._ages.items() if age_ms <= self._ttl_ms}
         self._before = before
         self._units: dict[tuple[str, str, int], UnitReport] = {}
         self._slots: dict[tuple[str, str], SlotReport] = {}
@@ -152,7 +156,7 @@ class _Judge:
             report = self._reading.reports.get(member, Report())
             name, pid = host_of(member), member.rsplit(":", 2)[-2:-1]
             number = report.pid or (int(pid[0]) if pid and pid[0].isdigit() else 0)
-            beats = member in self._beating
+            beats = member in self.beating
             found.append(HostStatus(name, number, age_ms, len(report.slots), beats, report.stopping))
         return tuple(sorted(found, key=lambda host: host.host))
 
@@ -181,7 +185,8 @@ class _Judge:
             rate=self._rate(processor.name, number, own, totals),
             p99_ms=latency.percentile_ms(latency.merged(total.latency for _, total in totals), 0.99),
             restarts=slot.restarts if slot is not None else unit.restarts,
-            parked_keys=0,  # nothing parks in this version
+            parked_keys=own.parked_keys,
+            parked_events=own.parked_events,
             error=self._error(processor.name, own),
             why=why,
         )
@@ -203,10 +208,10 @@ class _Judge:
             return State.UNOWNED, "no host has it"
         if member not in self._ages:
             return State.UNOWNED, f"{host_of(member)} is gone"
-        if member not in self._beating:
+        if member not in self.beating:
             return State.UNOWNED, f"{host_of(member)} is silent for {self._ages[member] / 1000:.0f} s"
         why = self._hindrance(processor, unit, slot) if lag else ""
-        return (State.STUCK, why) if why else (State.RUNNING, "")
+        return (State.STUCK, why) if why else (State.RUNNING, parked(own))
 
     def _pause(self, name: str, number: int) -> str:
         """Who paused it and why."""
@@ -233,14 +238,15 @@ class _Judge:
             if earlier is not None and earlier.cursor is not None:
                 return max(0.0, (own.count - earlier.count) / (self._reading.server_ms - before.server_ms) * 1000)
         # A host that stopped beating reports its last rate for ever.
-        return sum((total.rate for member, total in totals if member in self._beating), 0.0)
+        return sum((total.rate for member, total in totals if member in self.beating), 0.0)
 
     def _error(self, processor: str, own: Own) -> Record | None:
-        """The record that blocks the partition, or its processor when no partition is to blame."""
+        """The record that blocks the partition, or its processor when no partition is to blame; else that of the key
+        which was parked first."""
         halt = self._reading.halted.get(processor)
         if own.block is None and halt is not None and halt.get("partition") is None:
             return halt
-        return own.block
+        return own.block if own.block is not None else own.parked
 
 
 def host_of(member: str) -> str:
@@ -253,6 +259,14 @@ def position(own: Own, start: Start) -> tuple[str, int]:
     if own.cursor is not None:
         return own.cursor, max(0, own.added - own.count)
     return ("0-0", own.length) if start is Start.EARLIEST else (own.last, 0)
+
+
+def parked(own: Own) -> str:
+    """What a partition has parked, and why; empty for nothing."""
+    if not own.parked_keys:
+        return ""
+    keys = f"{own.parked_keys:,} key{'s' * (own.parked_keys != 1)} parked ({own.parked_events:,} events)"
+    return f"{keys}: {headline(own.parked)}" if own.parked else keys
 
 
 def blocked_state(record: Mapping[str, object]) -> State:

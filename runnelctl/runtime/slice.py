@@ -21,13 +21,14 @@ from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, signals, workload
+from runnelctl.runtime import calls, loglines, signals, workload
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.outage import Outage
 from runnelctl.runtime.reader import Reader
+from runnelctl.runtime.states import load as load_states
 from runnelctl.runtime.suspicion import Trial
 from runnelctl.store import leases
 from runnelctl.store.wire import ConnectionLost, ReplyError
@@ -49,7 +50,6 @@ class Slice:
         self.lanes: dict[int, Lane] = {}
         self.codecs: dict[str, Codec] = {name: codec_for(stream) for name, stream in self.topology.streams.items()}
         self.codec = self.codecs[self.processor.stream]
-        self.decode = workload.decoder(self.topology.streams[self.processor.stream], self.codec)
         self.commit_events = self.processor.commit.events
         self.commit_every_s = self.processor.commit.every_ms / 1000
         self.batch_size = self.processor.batch.size if self.processor.batch else 0
@@ -59,6 +59,7 @@ class Slice:
         self.trial = Trial(self)
         self._woken: asyncio.Future[None] | None = None
         self._leaving = False
+        self._looks = self.board.q[cells.H_LOOKS]
         self._opening: set[int] = set()  # units whose first session is being read
         self._tasks: set[asyncio.Task[Any]] = set()
         self._gone = asyncio.Event()
@@ -69,13 +70,14 @@ class Slice:
         """Import the handler, say ready, run lanes until told to leave and all are released."""
         # An import that hangs is killed for it: show where it hangs shortly before.
         faulthandler.dump_traceback_later(lifecycle.READY_LIMIT_S * 0.9)
-        work = workload.load(self.topology, self.processor, self.decode)
-        self.handler, self.form, self.layers, self.checked = work.handler, work.form, work.layers, work.checked
+        work = workload.load(self.topology, self.processor, self.codecs)
+        self.handler, self.form, self.layers = work.handler, work.form, work.layers
+        self.checked, self.matches = work.checked, work.matches
         self.call = calls.form_of(self.processor, work.form)
+        self.board.q[self._cell(cells.S_LOADED)] = self.incarnation
         await work.open(self._open_context())
         faulthandler.cancel_dump_traceback_later()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._host.wakes[self.slot.index][0], self._look)
+        asyncio.get_running_loop().add_reader(self._host.wakes[self.slot.index][0], self._look)
         self._beat()
         self.board.q[self._cell(cells.S_READY)] = self.incarnation
         signals.wake(self._host.keeper_wake[1])
@@ -133,6 +135,10 @@ class Slice:
         if q[self._cell(cells.S_ASKED)] == self.incarnation and not self._leaving:
             self._recycle("asked to restart")
             return
+        if self._looks != q[cells.H_LOOKS]:
+            self._looks = q[cells.H_LOOKS]
+            for each in self.lanes.values():
+                each.resync()  # a read session brings what is parked and to be replayed
         leaving = self._leaving or bool(q[cells.H_STOPPING])
         for unit in self.plan.units_of(self.processor.name):
             base = self.board.unit(unit.index)
@@ -167,12 +173,15 @@ class Slice:
     async def _run_lane(self, unit: Unit, grant: int) -> None:
         """One lease from its first read session to its release."""
         base = self.board.unit(unit.index)
+        looks = self._looks
         session = await self.read_session(unit)
         self._opening.discard(unit.index)
         if session.nonce != str(self.board.q[base + cells.U_NONCE]) or self.board.q[base + cells.U_GRANT] != grant:
             self._lane_over(unit, grant, cells.STATE_LOST)
             return
         lane = self.lanes[unit.index] = Lane(self, unit.index, grant, session)
+        if looks != self._looks:  # somebody wants a replay that this session may not know of
+            lane.resync()
         self.board.q[base + cells.U_STATE] = cells.STATE_RUNNING
         self._look()  # it may have been asked back since
         self.reader.room_made(lane)
@@ -207,22 +216,13 @@ class Slice:
 
     async def load_states(self, states: States, run: list[Event]) -> None:
         """Read the states that a run will need, in one command."""
-        wanted = states.missing({key for event in run if (key := workload.key_or_none(event)) is not None})
-        while wanted:
-            wire = await self.committer.side.get()
-            try:
-                texts = await wire.call("MGET", *(states.redis_key(key) for key in wanted))
-            except (ConnectionLost, ReplyError):
-                self.committer.side.drop()
-                await asyncio.sleep(0.2)
-                continue
-            for key, text in zip(wanted, texts, strict=True):
-                states.fill(key, text)
-            return
+        wanted = {key for event in run if (key := workload.key_or_none(event)) is not None}
+        await load_states(self.committer.side, states, wanted)
 
     def states_for(self, unit: Unit) -> States:
         name = functools.partial(keys.state, self.topology.name, unit.stream, unit.partition, unit.processor)
-        states = States(name, functools.partial(workload.fetch_now, self.endpoint))
+        fetch = functools.partial(workload.fetch_now, self.endpoint)
+        states = States(name, fetch, self.processor.state_ttl_ms)
         states.used = workload.mentions_state(self.handler)
         return states
 
@@ -251,8 +251,7 @@ def run(host: Host, slot: int, incarnation: int) -> int:
     """The body of a slice process; returns its exit code."""
     import uvloop
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s",
-                        datefmt="%H:%M:%S")  # fmt: skip
+    loglines.configure(host.plan.topology.log)
     faulthandler.enable()  # a SIGSEGV says where the handler was
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:

@@ -149,6 +149,12 @@ class Tenure:
         for unit in self.held:
             self._clear(unit)
 
+    def look_anew(self) -> None:
+        """Somebody may want parked keys replayed: the slices read what is asked for."""
+        self.board.q[cells.H_LOOKS] += 1
+        for slot in self.plan.slots:
+            signals.wake(self.host.wakes[slot.index][1])
+
     def unblock(self) -> None:
         """Somebody replayed: look again at what was blocked."""
         self.halted.clear()
@@ -287,8 +293,8 @@ class Tenure:
             signals.wake(self.host.wakes[self._q(unit, cells.U_SLOT)][1])
 
     def outcome(self) -> int:
-        """OUTCOME_HALTED once every processor of this host is halted and let go."""
-        if self.halted >= set(self.plan.processors) and not self.held:
+        """OUTCOME_HALTED once every processor of this host is halted and let go. A host of tasks only has none."""
+        if self.plan.processors and self.halted >= set(self.plan.processors) and not self.held:
             return cells.OUTCOME_HALTED
         return cells.OUTCOME_NONE
 

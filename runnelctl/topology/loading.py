@@ -15,6 +15,7 @@ from runnelctl import errors
 from runnelctl.core import model
 from runnelctl.topology import building, interpolation, reading, shape
 from runnelctl.topology.nodes import Findings, Mapping, Node, Place, Scalar, Sequence, TooManyFindings
+from runnelctl.topology.streams import ImportPlace
 
 #: What flags and the environment may override, by its path in the file.
 OVERRIDES = {
@@ -22,6 +23,9 @@ OVERRIDES = {
     "redis": "RUNNELCTL_REDIS",
     "lease.ttl": "RUNNELCTL_LEASE_TTL",
     "drain": "RUNNELCTL_DRAIN",
+    "start": "RUNNELCTL_START",
+    "log.level": "RUNNELCTL_LOG_LEVEL",
+    "log.format": "RUNNELCTL_LOG_FORMAT",
 }
 
 _MOST_INCLUDED = 1_000
@@ -37,6 +41,7 @@ class Examined:
     warnings: list[errors.Problem]
     handlers: list[building.CodePlace]
     pythonpath: tuple[str, ...]
+    imports: list[ImportPlace]
 
 
 def load(
@@ -64,9 +69,11 @@ def examine(
     findings, name = Findings(), str(file)
     topology: model.Topology | None = None
     handlers: list[building.CodePlace] = []
+    imports: list[ImportPlace] = []
     try:
         root = _tree(name, os.environ if environ is None else environ, overrides or {}, findings)
         topology, handlers = building.topology(root, name, findings)
+        imports = building.import_places(root, name, topology.pythonpath)
         _warn_of_permissions(name, findings)
     except reading.Unreadable:
         pass
@@ -79,6 +86,7 @@ def examine(
         sorted(findings.warnings),
         handlers,
         pythonpath,
+        imports,
     )
 
 
@@ -141,18 +149,18 @@ def _included_files(root: Mapping, file: str, findings: Findings) -> list[str]:
 
 
 def _include(root: Mapping, file: str, environ: Dict[str, str], findings: Findings) -> None:
-    """Merge the streams and processors of one more file into the tree; a name may be declared once only."""
+    """Merge the streams, processors and tasks of one more file into the tree; a name may be declared once only."""
     try:
         more = reading.read(file, findings)
     except reading.Unreadable:
         return
     for key in [key for key in more.entries if key in shape.published()["properties"]]:
-        if key not in ("streams", "processors"):
+        if key not in ("streams", "processors", "tasks"):
             findings.problem(more.key_places[key], f"{key} belongs in the file that includes this one")
             del more.entries[key]
     interpolation.apply(more, environ, findings)
     shape.check(more, shape.included(), "", findings)
-    for section, kind in (("streams", "stream"), ("processors", "processor")):
+    for section, kind in (("streams", "stream"), ("processors", "processor"), ("tasks", "task")):
         added, target = more.entries.get(section), root.entries.get(section)
         if not isinstance(added, Mapping):
             continue

@@ -20,9 +20,12 @@ def document(topology: model.Topology) -> dict[str, Any]:
         "pythonpath": list(topology.pythonpath),
         "streams": {name: _stream(stream) for name, stream in topology.streams.items()},
         "processors": {name: _processor(processor) for name, processor in topology.processors.items()},
+        "tasks": {name: _task(task) for name, task in topology.tasks.items()},
         "durability": topology.durability and _durability(topology.durability),
         "lease": {"ttl": duration_text(topology.lease_ttl_ms)},
         "drain": duration_text(topology.drain_ms),
+        "start": topology.start.value,
+        "log": {"level": topology.log.level, "format": topology.log.format},
     }
     return {key: value for key, value in document.items() if value not in ({}, [], None)}
 
@@ -38,12 +41,22 @@ def _stream(stream: model.Stream) -> dict[str, Any]:
         "partitions": stream.partitions,
         "key": stream.key,
         "schema": stream.schema if stream.schema_source is None else stream.schema_source,
-        "partitioner": stream.partitioner.value,
+        "record": stream.record,
+        "codec": stream.codec,
+        "compression": stream.compression,
+        "partitioner": _partitioner(stream.partitioner),
         "capacity": stream.capacity,
         "validate": stream.validate.value,
         "retention": stream.retention and _retention(stream.retention),
     }
     return {key: value for key, value in written.items() if value is not None}
+
+
+def _partitioner(partitioner: model.Partitioner | model.Ring | model.Imported) -> Any:
+    if not isinstance(partitioner, model.Ring):
+        return partitioner.value
+    nodes = {} if partitioner.nodes is None else {"nodes": list(partitioner.nodes)}
+    return {"ring": {"vnodes": partitioner.vnodes, **nodes}}
 
 
 def _retention(retention: model.Retention) -> dict[str, Any]:
@@ -53,12 +66,16 @@ def _retention(retention: model.Retention) -> dict[str, Any]:
 
 
 def _processor(processor: model.Processor) -> dict[str, Any]:
-    retry, batch, commit = processor.retry, processor.batch, processor.commit
+    retry, batch, commit, parked = processor.retry, processor.batch, processor.commit, processor.max_parked
     written = {
         "stream": processor.stream,
         "handler": processor.handler,
+        "match": {name: list(values) for name, values in processor.match} or None,
         "processes": processor.processes,
         "policy": processor.policy.value,
+        "scope": processor.scope.value,
+        "max_parked": {"events": parked.events, "size": size_text(parked.size_bytes)},
+        "state": processor.state_ttl_ms and {"ttl": duration_text(processor.state_ttl_ms)},
         "retry": {
             "attempts": retry.attempts,
             "backoff": duration_text(retry.backoff_ms),
@@ -72,6 +89,20 @@ def _processor(processor: model.Processor) -> dict[str, Any]:
         "start": processor.start.value,
         "max_memory": processor.max_memory_bytes and size_text(processor.max_memory_bytes),
         "max_events": processor.max_events,
+    }
+    return {key: value for key, value in written.items() if value is not None}
+
+
+def _task(task: model.Task) -> dict[str, Any]:
+    written = {
+        "run": task.run,
+        "on": "start" if task.on_start else None,
+        "every": task.every_ms and duration_text(task.every_ms),
+        "cron": task.cron,
+        "timezone": task.timezone if task.cron else None,
+        "leader": task.leader,
+        "overlap": task.overlap.value,
+        "timeout": task.timeout_ms and duration_text(task.timeout_ms),
     }
     return {key: value for key, value in written.items() if value is not None}
 

@@ -6,20 +6,10 @@ the file, with `*` for a name.
 
 from __future__ import annotations
 
-_KEYS = {
-    "": {"tasks": "tasks", "start": "start (fork or spawn)"},
-    "streams.*": {"record": "record"},
-    "processors.*": {"match": "match"},
-    "defaults": {"match": "match"},
-}
+_KEYS: dict[str, dict[str, str]] = {}
 
 _VALUES = {
-    "streams.*.codec": ("msgpack", "fields"),
-    "streams.*.compression": ("zstd", "lz4", "gzip"),
-    "streams.*.partitioner": ("ring",),
-    "processors.*.scope": ("key",),
     "processors.*.order": ("key",),
-    "defaults.scope": ("key",),
     "defaults.order": ("key",),
 }
 

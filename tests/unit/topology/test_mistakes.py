@@ -49,11 +49,25 @@ MORE_STREAM = {
     "schema: {$ref: '#/$defs/gone'}": "5:13: not a JSON Schema: Pointer '/$defs/gone' does not exist",
     "schema: {pattern: '['}": "not a JSON Schema",
     "schema: {$schema: 'https://json-schema.org/draft/2020-12/shema'}": "5:23: unknown $schema",
-    "codec: msgpack": "5:12: codec: msgpack is not supported by this version yet",
-    "codec: jsn": "5:12: codec must be json, not 'jsn' (did you mean 'json'?)",
-    "compression: zstd": "5:18: compression: zstd is not supported by this version yet",
-    "partitioner: ring": "5:18: partitioner: ring is not supported by this version yet",
-    "partitioner: crc16": "5:18: partitioner must be crc32 or murmur2, not 'crc16' (did you mean 'crc32'?)",
+    "codec: jsn": "5:12: codec must be json, msgpack or fields, or module:attribute, not 'jsn' (did you mean 'json'?)",
+    "codec: 5": "5:12: codec must be json, msgpack, fields, or one of your own (module:attribute), not 5",
+    "codec: a:b:c": "5:12: codec must be json, msgpack, fields, or one of your own (module:attribute), not 'a:b:c'",
+    "compression: zst": "5:18: compression must be none, zstd, lz4 or gzip, or module:attribute, not 'zst' (did you mean 'zstd'?)",
+    "partitioner: crc16": "5:18: partitioner must be crc32, murmur2 or ring, or module:attribute, not 'crc16' (did you mean 'crc32'?)",
+    "partitioner: {ring: {nodes: []}}": "5:33: a ring with no nodes: name one for each partition, or leave nodes out",
+    "partitioner: {ring: {nodes: [a, b]}}": "5:33: the ring has 2 nodes and the stream 8 partition(s): one for each",
+    "partitioner: {ring: {nodes: [a, b, a]}}": "5:33: node 'a' is on the ring twice",
+    "partitioner: {ring: {nodes: [1]}}": "5:34: an item must be a name (quote a number), not 1",
+    "partitioner: {ring: {vnodes: 0}}": "5:34: vnodes must be a whole number from 1 to 10000, not 0",
+    "partitioner: {ring: {points: 1}}": "5:26: unknown key 'points'",
+    "partitioner: {}": "5:18: partitioner is empty: write ring, or {ring: {vnodes: 160}}",
+    "partitioner: {rung: {}}": "5:19: unknown key 'rung' (did you mean 'ring'?)",
+    "codec: fields\n    compression: gzip": "6:18: compression: gzip has nothing to compress: codec fields stores plain fields",
+    "codec: fields\n    key: user.id": "6:10: codec fields stores flat records, and user.id is inside of something",
+    "codec: fields\n    schema: {properties: {a: {type: array}}}": "5:12: codec fields and the schema: a is array, and codec fields stores flat records",
+    "codec: fields\n    schema: {properties: {a: {type: [string, integer]}}}": "5:12: codec fields and the schema: a may be integer or string, which codec fields cannot tell apart",
+    "codec: fields\n    schema: {properties: {data: {type: string}}}": "5:12: codec fields and the schema: data is a name that codec fields needs itself",
+    "record: Order": "5:13: record must be module:Class, such as shop.records:Order, not 'Order'",
     "capacity: 0": "5:15: capacity must be a whole number of events, at least 1, not 0",
     "validate: on": "5:15: on is a boolean to some YAML readers and text to others: write true or false, or quote it",
     "validate: sent": "5:15: validate must be send, read, both or never, not 'sent' (did you mean 'send'?)",
@@ -61,7 +75,6 @@ MORE_STREAM = {
     "retention: {events: 0}": "events must be a whole number of events, at least 1, not 0",
     "retention: {age: 7}": "age must be a duration over zero",
     "retention: {size: 1GiB}": "unknown key 'size'",
-    "record: shop:Order": "5:5: record is not supported by this version yet",
     "partitions: 8": "5:5: 'partitions' is here twice, first in line 4",
     "? [a]\n    : b": "5:7: a key must be text",
 }
@@ -83,11 +96,19 @@ PROCESSOR = {
     "timeout: 4000d": "9:14: timeout is longer than ten years",
     "policy: halt": "9:13: policy must be HALT, QUARANTINE or IGNORE, not 'halt' (did you mean 'HALT'?)",
     "policy: no": "9:13: no is a boolean to some YAML readers",
-    "scope: key": "9:12: scope: key is not supported by this version yet",
+    "scope: event": "9:12: scope must be partition or key, not 'event'",
+    "max_parked: {events: 0}": "9:26: events must be a whole number of events, at least 1, not 0",
+    "max_parked: {size: many}": "9:24: size must be a size such as 512MiB, 64KiB or 10MB, not 'many'",
+    "state: {ttl: 0s}": "9:18: ttl must be a duration over zero such as 100ms, 10s, 5m or 7d, not '0s'",
     "order: key": "9:12: order: key is not supported by this version yet",
     "concurrency: 4": "9:18: concurrency over 1 is not supported by this version yet",
     "concurrency: 0": "9:18: concurrency must be 1, not 0",
-    "match: {type: [A]}": "9:5: match is not supported by this version yet",
+    "match: {}": "9:12: match is empty: name a field and its values, or leave match out",
+    "match: A": "9:12: match must be a mapping such as {type: [OrderPaid, OrderRefunded]}, not 'A'",
+    "match: {type: []}": "9:19: match: type has no value to match: no event would ever be handled",
+    "match: {type: {a: b}}": "9:19: this must be a text, a number, true, false or null, or a list of them, not a mapping",
+    "match: {type: [[a]]}": "9:20: an item must be a text, a number, true, false or null, not a list",
+    "match: {a..b: c}": "9:13: 'a..b' must be a field of the record, a dotted path such as user.country, or h:<header>",
     "middleware: a:b": "9:17: middleware must be a list such as [shop.middleware:trace], not 'a:b'",
     "middleware: [a:b, c]": "9:23: an item must be module:attribute, such as shop.middleware:trace, not 'c'",
     "retry: 3": "9:12: retry must be a mapping such as {attempts: 3, backoff: 100ms, max_backoff: 10s}, not 3",
@@ -110,7 +131,7 @@ PROCESSOR = {
     "processes: 0": "9:16: processes must be a whole number of processes, at least 1, not 0",
     "<<: {policy: HALT}": "9:5: merge keys (<<) are refused",
     "procesess: 2": "9:5: unknown key 'procesess' (did you mean 'processes'?)",
-    "zzz: 1": "9:5: unknown key 'zzz' (known here: stream, handler, processes, ",
+    "zzz: 1": "9:5: unknown key 'zzz' (known here: stream, handler, match, processes, ",
     "retry: &r {attempts: 2}": "9:12: anchors (&r) are refused",
     "batch: *r": "9:12: aliases (*r) are refused",
     "timeout: !!str 5s": "9:14: tags (!!str) are refused",
@@ -151,8 +172,35 @@ def test_what_a_processor_needs(lines: str, mistakes: Callable[..., list[str]]) 
 
 
 TOP = {
-    "tasks: {}": "5:1: tasks is not supported by this version yet",
-    "start: spawn": "5:1: start (fork or spawn) is not supported by this version yet",
+    "tasks: []": "5:8: tasks must be a mapping of task names to tasks, not a list",
+    "tasks: {a: {run: m:f}}": "5:12: task 'a' needs exactly one of on, every and cron; it has none",
+    "tasks: {a: {run: m:f, every: 1s, cron: '* * * * *'}}": (
+        "5:12: task 'a' needs exactly one of on, every and cron; it has every and cron"
+    ),
+    "tasks: {a: {every: 1s}}": ("5:9: run is missing: it must be module:attribute, such as shop.tasks:report"),
+    "tasks: {a: {run: m:f, on: end}}": "5:27: on must be start, not 'end'",
+    "tasks: {a: {run: m:f, every: 0s}}": "5:30: every must be a duration over zero such as 100ms, 10s, 5m or 7d, not '0s'",
+    "tasks: {a: {run: m:f, cron: '0 0 30 2 *'}}": (
+        "5:29: cron '0 0 30 2 *' never fires: none of its months has such a day"
+    ),
+    "tasks: {a: {run: m:f, cron: '61 * * * *'}}": (
+        "5:29: cron '61 * * * *': bad minute; it takes minute, hour, day of month, month and day of week, "
+        'such as "45 17 * * *"'
+    ),
+    "tasks: {a: {run: m:f, cron: hourly}}": (
+        "5:29: cron 'hourly': wrong number of fields; it takes minute, hour, day of month, month and day of week, "
+        'such as "45 17 * * *"'
+    ),
+    "tasks: {a: {run: m:f, cron: '* * * * *', timezone: Europe/Berln}}": (
+        "5:52: there is no time zone 'Europe/Berln' (did you mean 'Europe/Berlin'?)"
+    ),
+    "tasks: {a: {run: m:f, every: 1s, leader: maybe}}": "5:42: leader must be true or false, not 'maybe'",
+    "tasks: {a: {run: m:f, every: 1s, overlap: wait}}": "5:43: overlap must be skip or queue, not 'wait'",
+    "tasks: {'a b': {run: m:f, every: 1s}}": (
+        "5:9: 'a b' must be a name of up to 64 letters, digits, dots, dashes and underscores that begins with a letter "
+        "or digit"
+    ),
+    "start: thread": "5:8: start must be fork or spawn, not 'thread'",
     "stream: {}": "5:1: unknown key 'stream' (did you mean 'streams'?)",
     "redis: 5": "5:8: redis must be embedded, or a URL that begins with redis://, rediss://, unix:// or redis+sentinel://, not 5",
     "redis: embeded": "5:8: redis must be embedded, or a URL that begins with redis://, rediss://, unix:// or redis+sentinel:// (did you mean 'embedded'?)",
@@ -167,7 +215,11 @@ TOP = {
     "lease: {ttl: 0s}": "5:14: ttl must be a duration over zero",
     "drain: 1w": "5:8: drain must be a duration such as 100ms, 10s, 5m or 7d, not '1w'",
     "defaults: {stream: orders}": "5:12: unknown key 'stream'",
-    "defaults: {match: {a: b}}": "5:12: match is not supported by this version yet",
+    "log: {level: loud}": "5:14: level must be debug, info, warning or error, not 'loud'",
+    "log: {format: yaml}": "5:15: format must be text or json, not 'yaml'",
+    "log: {lvel: info}": "5:7: unknown key 'lvel' (did you mean 'level'?)",
+    "discover: ['no/such/*.py']": "5:12: discover: no/such/*.py matches no Python file",
+    "discover: shop": "5:11: discover must be a list of files",
     "processors: []": "5:13: processors must be a mapping of processor names to processors, not a list",
     "processors: {billing: }": "5:23: this must be a mapping such as {stream: orders, handler: shop.handlers:charge}, not empty",
     "processors: {a b: {stream: orders, handler: a:b}}": "5:14: 'a b' must be a name of up to 64 letters",
