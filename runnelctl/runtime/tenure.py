@@ -109,7 +109,9 @@ class Tenure:
         death = self.board.read_text(slot)
         for unit in units:
             epoch, nonce = self._q(unit, cells.U_EPOCH), self._q(unit, cells.U_NONCE)
-            await leases.release(wire, self.topology.name, unit, epoch, nonce, due.get(unit.index), death)
+            charge = due.get(unit.index)
+            if not await leases.release(wire, self.topology.name, unit, epoch, nonce, charge, death):
+                self.unsatisfied = True  # a seek gave it another epoch; in Redis it may still be ours
             d[self.board.unit(unit.index) + cells.U_SINCE] = 0.0
             self._clear(unit)
 
@@ -183,8 +185,7 @@ class Tenure:
         wishes: list[Wish] = []
         self.unsatisfied = False
         for unit, holding in zip(self.plan.units, holdings, strict=True):
-            wish = await self._reconcile(wire, unit, holding, target[unit.index], members)
-            if wish is not None:
+            if (wish := await self._reconcile(wire, unit, holding, target[unit.index], members)) is not None:
                 wishes.append(wish)
         await self._take(wire, wishes)
         self._count()
@@ -237,8 +238,7 @@ class Tenure:
             sought = holding.epoch != self._q(unit, cells.U_EPOCH)  # somebody moved the cursor: begin anew from there
             astray = sought or target[1] != self.plan.slots[self._q(unit, cells.U_SLOT)].number
         holder = holding.owner.rpartition("/")[0]
-        member = None if target is None else target[0]
-        claim = Claim(member, self.stopped(unit), held, astray, bool(blocked), holder)
+        claim = Claim(target and target[0], self.stopped(unit), held, astray, bool(blocked), holder)
         match decide(self.host.member, claim, members):
             case Move.GIVE_UP:
                 self._give_up(unit)
@@ -252,8 +252,6 @@ class Tenure:
             case Move.LEAVE:
                 if holding.record is not None and blocked == cells.STATE_HALTED:
                     await self._halt(wire, unit.processor, holding.record)
-            case Move.KEEP:
-                pass
         return None
 
     async def _take(self, wire: Wire, wishes: list[Wish]) -> None:

@@ -193,6 +193,7 @@ def skip(world: World) -> None:
         if world.run("event_skip", [unit.truth.own, unit.truth.events, unit.truth.out], args) == ["OK"]:
             unit.truth.done.append(event)
             unit.truth.cursor = event
+            world.skipped = True
             world.store.data.pop(world.halted, None)
     world.tell(None)
 

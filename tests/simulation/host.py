@@ -277,7 +277,11 @@ class Keeper:
             charge = due.get(cell.unit)
             paid = [str(charge.first), str(charge.last), str(int(charge.sure))] if charge else ["", "", "0"]
             own = self.world.units[cell.unit].truth.own
-            yield from self._ask("lease_release", [own], [str(cell.epoch), str(cell.nonce), *paid, cause.value])
+            released = yield from self._ask(
+                "lease_release", [own], [str(cell.epoch), str(cell.nonce), *paid, cause.value]
+            )
+            if not released:
+                self.unsatisfied = True
             cell.since = 0.0
             cell.held = cell.wanted = False
 

@@ -111,7 +111,11 @@ class Store:
         if not self._may_release(own, epoch, nonce):
             return 0
         self._hset(keys[0], nonce="", owner="")
-        if first and int(first) > int(own.get("count", "0")):
+        if first == "0":  # a parked event that was being replayed
+            own = self._hset(keys[0], replay_tries=str(int(own.get("replay_tries", "0")) + 1), replay_death=death)
+            if sure == "1":
+                own["replay_sure"] = "1"
+        elif first and int(first) > int(own.get("count", "0")):
             tries = 1
             if own.get("suspect") == first:
                 tries = int(own.get("tries", "0")) + 1
