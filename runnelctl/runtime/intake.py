@@ -21,11 +21,11 @@ def share(lanes: int) -> int:
 class Intake:
     """Replies as they came, in order. `fetched` is the id of the last entry in it, or where to read on from."""
 
-    __slots__ = ("_replies", "count", "event_bytes", "fetched")
+    __slots__ = ("_replies", "count", "event_bytes", "fetched", "total")
 
     def __init__(self, cursor: bytes) -> None:
         self._replies: deque[list[Any]] = deque()
-        self.count = 0
+        self.count = self.total = 0  # held now; taken in since the read session began
         self.event_bytes = float(UNKNOWN_EVENT_BYTES)
         self.fetched = cursor
 
@@ -41,6 +41,7 @@ class Intake:
         """Take the entries that follow `fetched`; `event_bytes` is their mean size."""
         self._replies.append(entries)
         self.count += len(entries)
+        self.total += len(entries)
         self.fetched = entries[-1][0]
         self.event_bytes = event_bytes
 
@@ -69,7 +70,7 @@ class Intake:
     def restart(self, cursor: bytes) -> None:
         """Forget everything, read on from `cursor`."""
         self._replies.clear()
-        self.count = 0
+        self.count = self.total = 0
         self.fetched = cursor
 
 

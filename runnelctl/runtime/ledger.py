@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import failures
+from runnelctl.runtime import failures, sessions
 from runnelctl.runtime.context import Effect
 from runnelctl.store.leases import Commit, Session, unit_keys
 from runnelctl.store.wire import Argument
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EFFECTS_PER_COMMIT = 2_000
 EFFECT_BYTES_PER_COMMIT = 8 * 1024 * 1024
 FULL_PAUSE_S = 0.25
+LOOK_PAUSE_S = 0.25
 _REFUSALS = {
     b"TYPE": "{} in Redis is of another type than an emit or a state needs",
     b"POISONED": "{} takes no more events: somebody appended one with the highest id there is",
@@ -171,6 +172,9 @@ class Ledger:
                     self.done - self.committed, self.cursor.decode(),
                 )  # fmt: skip
                 lane.end(cells.STATE_LOST)
+            case b"LOOK":
+                lane.slice.start(sessions.look(lane))
+                return LOOK_PAUSE_S
             case b"TRIMMED":
                 failures.block_trimmed(lane, int(reply[1]))
             case b"TYPE" | b"POISONED":

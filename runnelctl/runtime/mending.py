@@ -108,6 +108,7 @@ _NOT_DONE = {
     "CLEAR": "it is not blocked any more, somebody else was quicker; nothing done",
     "OWNED": "a host runs it at this moment, somebody else was quicker; nothing done",
     "CHANGED": "it is blocked by another failure by now; nothing done. Look again: `runnelctl replay {name} --dry-run`",
+    "MOVED": "entries of its stream are removed all the time, so that what is left cannot be counted; nothing done",
     "GONE": "the failed event is not in the stream any more; nothing done. `runnelctl replay {name}` goes on behind it",
 }
 

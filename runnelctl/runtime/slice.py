@@ -21,14 +21,13 @@ from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, intake, signals, workload
+from runnelctl.runtime import calls, intake, sessions, signals, workload
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.outage import Outage
 from runnelctl.runtime.reader import Reader
-from runnelctl.store import leases
 from runnelctl.store.wire import ConnectionLost, ReplyError
 
 
@@ -79,8 +78,8 @@ class Slice:
         self.board.q[self._cell(cells.S_READY)] = self.incarnation
         signals.wake(self._host.keeper_wake[1])
         signals.wake(self._host.supervisor_wake[1])
-        self._start(self.committer.main())
-        self._start(self.reader.main())
+        self.start(self.committer.main())
+        self.start(self.reader.main())
         self._look()
         await self._gone.wait()
         await work.close()
@@ -88,7 +87,7 @@ class Slice:
     def _cell(self, cell: int) -> int:
         return self.board.slot(self.slot.index) + cell
 
-    def _start(self, coroutine: Any) -> None:
+    def start(self, coroutine: Any) -> None:
         """Run a task of ours; if it fails, that is a defect here, and the process must not live on half dead."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
@@ -151,7 +150,7 @@ class Slice:
                 q[base + cells.U_TAKEN] = grant
                 q[base + cells.U_STATE] = cells.STATE_NONE
                 self._opening.add(unit.index)
-                self._start(self._run_lane(unit, grant))
+                self.start(self._run_lane(unit, grant))
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
         if leaving and not self.lanes and not self._opening:
@@ -166,7 +165,7 @@ class Slice:
     async def _run_lane(self, unit: Unit, grant: int) -> None:
         """One lease from its first read session to its release."""
         base = self.board.unit(unit.index)
-        session = await self.read_session(unit)
+        session = await sessions.read(self, unit)
         self._opening.discard(unit.index)
         if session.nonce != str(self.board.q[base + cells.U_NONCE]) or self.board.q[base + cells.U_GRANT] != grant:
             self._lane_over(unit, grant, cells.STATE_LOST)
@@ -195,19 +194,6 @@ class Slice:
     def share(self) -> int:
         """How many events each lane may read at once."""
         return intake.share(len(self.lanes))
-
-    async def read_session(self, unit: Unit) -> leases.Session:
-        """The unit's own hash, asked for until Redis answers."""
-        while True:
-            wire = await self.committer.side.get()
-            try:
-                session = await leases.session(wire, self.topology.name, unit)
-                self.outage.over("sessions")
-                return session
-            except (ConnectionLost, ReplyError) as error:
-                self.outage.began("sessions", error)
-                self.committer.side.drop()
-                await asyncio.sleep(0.2)
 
     async def load_states(self, states: States, run: list[Event]) -> None:
         """Read the states that a run will need, in one command."""

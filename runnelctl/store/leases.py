@@ -71,6 +71,9 @@ class Session:
     edit_id: bytes
     edit: bytes
     lost: int
+    added: int = 0  # entries that the stream ever had
+    #: Entries were removed that nobody accounted for, or the stream is another one: store/reckoning.py has to count.
+    doubtful: bool = False
 
 
 def unit_keys(topology: str, unit: Unit) -> tuple[str, str]:
@@ -134,38 +137,27 @@ async def holdings(wire: Wire, topology: str, units: Sequence[Unit]) -> list[Hol
 
 _SESSION_FIELDS = (
     "epoch", "nonce", "cursor", "count", "seq", "tries", "suspect", "alone", "sure", "death", "edit_id", "edit",
+    "gone",
 )  # fmt: skip
 
 
 async def session(wire: Wire, topology: str, unit: Unit) -> Session:
     """Read the own hash at the start of a read session, and whether anything unread was trimmed away."""
     own, events = unit_keys(topology, unit)
-    fields = (
-        "epoch",
-        "nonce",
-        "cursor",
-        "count",
-        "seq",
-        "tries",
-        "suspect",
-        "alone",
-        "sure",
-        "death",
-        "edit_id",
-        "edit",
-    )
-    reply, info = await asyncio.gather(wire.send("HMGET", own, *fields), wire.send("XINFO", "STREAM", events))
+    reply, info = await asyncio.gather(wire.send("HMGET", own, *_SESSION_FIELDS), wire.send("XINFO", "STREAM", events))
     if isinstance(reply, Exception):
         raise reply
-    epoch, nonce, cursor, count, seq, tries, suspect, alone, sure, death, edit_id, edit = reply
-    lost = 0
+    epoch, nonce, cursor, count, seq, tries, suspect, alone, sure, death, edit_id, edit, gone = reply
+    added = removed = 0
     if not isinstance(info, Exception):
         facts = dict(zip(info[::2], info[1::2], strict=True))
-        lost = max(0, facts[b"entries-added"] - facts[b"length"] - int(count or 0))
+        added, removed = facts[b"entries-added"], facts[b"entries-added"] - facts[b"length"]
+    passed = int(count or 0)
     return Session(
-        int(epoch or 0), _text(nonce), cursor or b"0-0", int(count or 0), int(seq or 0),
+        int(epoch or 0), _text(nonce), cursor or b"0-0", passed, int(seq or 0),
         int(tries or 0), int(suspect or 0), int(alone or 0),
-        sure == b"1", _text(death), edit_id or b"", edit or b"", lost,
+        sure == b"1", _text(death), edit_id or b"", edit or b"", max(0, removed - passed),
+        added, added < passed or (gone is not None and int(gone) != removed),
     )  # fmt: skip
 
 

@@ -95,7 +95,7 @@ class Seeker:
                 _, cursor, count, block = reply
                 before = Spot(cursor, int(count), after.added, after.removed) if cursor else planned.before
                 return Moved(Move(partition, before, after), block == b"LIFTED", block == b"KEPT")
-            after = self._counted(partition, after.cursor)
+            after = self.counted(partition, after.cursor)
         raise RunnelctlError(
             f"{self._processor.name}:{partition}: entries of the stream are removed all the time, so that what lies "
             "behind the new cursor cannot be counted; nothing done there"
@@ -107,13 +107,13 @@ class Seeker:
         """Right before the first entry from `first` on."""
         name = self._events(partition)
         if first == b"-":
-            return self._counted(partition, BEGINNING)
+            return self.counted(partition, BEGINNING)
         end = b"+" if first == b"+" else b"(" + first
         found = self._client.execute_command("XREVRANGE", name, end, "-", "COUNT", 1)
-        return self._counted(partition, found[0][0] if found else BEGINNING)
+        return self.counted(partition, found[0][0] if found else BEGINNING)
 
-    def _counted(self, partition: int, cursor: bytes) -> Spot:
-        """Count from both ends by turns, so that the shorter way decides."""
+    def counted(self, partition: int, cursor: bytes) -> Spot:
+        """A cursor as a spot. Counts from both ends by turns, so that the shorter way decides."""
         name = self._events(partition)
         if not self._client.exists(name):
             return Spot(cursor, 0, 0, 0)

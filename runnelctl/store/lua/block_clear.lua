@@ -2,21 +2,24 @@
 -- block_clear: let a quarantined or halted partition run again from where it stopped.
 -- KEYS[1] own hash   KEYS[2] events stream
 -- ARGV[1] id of the failed event that the operator saw, or '' for any
--- ARGV[2] a mended record for that event, or ''   ARGV[3] '1' to accept that unread events were trimmed away
+-- ARGV[2] a mended record for that event, or ''   ARGV[3] '1' to accept that unread events are gone
+-- ARGV[4], ARGV[5] then: entries at or before the cursor, ever, and entries removed from the stream when it was counted
 -- Returns {'OK'} | {'CLEAR'} nothing blocks | {'CHANGED', failure record} | {'OWNED', owner}
+--         | {'MOVED'} more was removed since: count again
 -- Atomic: the operator's decision is about one failure; it must not release another one.
-local h = redis.call('HMGET', KEYS[1], 'block', 'nonce', 'owner', 'blocked_id', 'count')
+local h = redis.call('HMGET', KEYS[1], 'block', 'nonce', 'owner')
 if not h[1] then return {'CLEAR'} end
 if (h[2] or '') ~= '' then return {'OWNED', h[3]} end
 if ARGV[1] ~= '' and not string.find(h[1], '"event":"' .. ARGV[1] .. '"', 1, true) then return {'CHANGED', h[1]} end
-redis.call('HDEL', KEYS[1], 'block')
-redis.call('HSET', KEYS[1], 'tries', '0', 'suspect', '0', 'sure', '0', 'death', '')
-if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'edit_id', ARGV[1], 'edit', ARGV[2]) end
-if ARGV[3] == '1' and redis.call('EXISTS', KEYS[2]) == 1 then
-  local info, length, added = redis.call('XINFO', 'STREAM', KEYS[2]), 0, 0
+if ARGV[3] == '1' then
+  local info, length, added = redis.pcall('XINFO', 'STREAM', KEYS[2]), 0, 0 -- no stream at all is an error without items
   for i = 1, #info, 2 do
     if info[i] == 'length' then length = info[i + 1] elseif info[i] == 'entries-added' then added = info[i + 1] end
   end
-  redis.call('HSET', KEYS[1], 'count', string.format('%.0f', math.max(tonumber(h[5] or '0'), added - length)))
+  if added - length ~= tonumber(ARGV[5]) then return {'MOVED'} end
+  redis.call('HSET', KEYS[1], 'count', ARGV[4], 'gone', ARGV[5])
 end
+redis.call('HDEL', KEYS[1], 'block')
+redis.call('HSET', KEYS[1], 'tries', '0', 'suspect', '0', 'sure', '0', 'death', '')
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'edit_id', ARGV[1], 'edit', ARGV[2]) end
 return {'OK'}

@@ -7,12 +7,13 @@
 --                       'L' key# maxlen   fieldcount field value ...   append to a bounded log
 --                       'S' key# value | 'D' key#                      set or delete a state
 -- Returns {'OK'} | {'ALREADY'} | {'FENCED', epoch, owner} | {'CURSOR', cursor} | {'HISTORY'} | {'TRIMMED', lost}
+--         | {'LOOK'} entries were removed that nobody accounted for; count what is unread (store/reckoning.py)
 --         | {'FULL', key} | {'TYPE', key} | {'POISONED', key}
 -- Atomic: this is the fence. A script has no rollback, so everything is checked before anything is written.
 -- allow-oom: when Redis is full, commits are what lets it drain.
 local own, events = KEYS[1], KEYS[2]
 local MAX_WORDS = 4000 -- of one entry; they are passed on Lua's stack, which has room for 8,000
-local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'seq', 'suspect')
+local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'seq', 'suspect', 'gone')
 -- A release took the nonce away; whoever has its epoch and asks for the same commit again only missed the reply.
 local function already() -- a write all the same, so that a WAIT after it speaks of this commit (store/durability.py)
   redis.call('HSET', own, 'seq', ARGV[3])
@@ -34,6 +35,8 @@ if n > 0 then
   -- Whatever is gone must lie at or before the cursor; retention never trims beyond it.
   local gone = added - length - tonumber(h[5])
   if gone > 0 then return {'TRIMMED', string.format('%.0f', gone)} end
+  -- Somebody else removed entries, from wherever, or put another stream in this one's place: it has to be counted first.
+  if added < count or (h[8] and added - length ~= tonumber(h[8])) then return {'LOOK'} end
 end
 local function refusal(key, limit)
   -- Why nothing can be appended to this stream, or nil. Unread: what the slowest group has not passed.

@@ -258,6 +258,10 @@ class Fencing(RuleBasedStateMachine):
                 args = (worker.epoch, worker.nonce, worker.seq + 1, worker.cursor, worker.cursor, 0)
                 worker.unknown = Sent(args, {"release": True, "block": '{"event":""}'}, [])
                 self._send(worker, told=True)
+            case "LOOK":
+                # No stranger takes anything here but from the front, and unread events of those are TRIMMED.
+                assert self.part.note(sent.args[1]) == 1
+                worker.unknown = sent
             case "FENCED":
                 worker.leased = False
             case other:
@@ -310,5 +314,5 @@ def test_nothing_that_workers_and_redis_do_to_each_other_loses_or_doubles_an_out
             ),
         )
         met = machine.answers  # type: ignore[attr-defined]
-    everything = {f"commit {word}" for word in ("OK", "ALREADY", "FENCED", "CURSOR", "HISTORY", "TRIMMED")}
+    everything = {f"commit {word}" for word in ("OK", "ALREADY", "FENCED", "CURSOR", "HISTORY", "TRIMMED", "LOOK")}
     assert everything | {"acquire OK", "acquire BUSY", "acquire BLOCKED"} <= met.keys(), "the machine got about"
