@@ -124,7 +124,9 @@ def _takes_ctx(target: Any, spec: str) -> bool:
 def around_each(handler: Callable[..., Any], form: handling.HandlerForm, layers: tuple[Layer, ...]) -> Any:
     """The handler as a function of (event, ctx) with the layers around it, the first outermost; all of kind `call`."""
     for layer in reversed(layers):
-        handler, form = _wrapped(handler, form, layer), handling.HandlerForm(form.kind, True, False)
+        wrapped: Any = _wrapped(handler, form, layer)
+        wrapped.__wrapped__ = handler
+        handler, form = wrapped, handling.HandlerForm(form.kind, True, False)
     return handler
 
 

@@ -55,25 +55,7 @@ class Partition:
         return released
 
     def clear(self, event: str = "", mended: str = "", lost: bool = False) -> list[str]:
-        args: list[Word] = [event, mended, "0"]
-        if lost:
-            args = [event, mended, "1", *self.counted()]
-        return self._words("block_clear", [self.own, self.events], args)
-
-    def counted(self) -> tuple[int, int]:
-        """Entries at or before the cursor, ever, with what is gone counted as before; entries removed, ever."""
-        if not self.client.exists(self.events):
-            return 0, 0
-        info = self.client.xinfo_stream(self.events)
-        unread = len(self.client.xrange(self.events, f"({self.hash().get('cursor', '0-0')}"))
-        return info["entries-added"] - unread, info["entries-added"] - info["length"]
-
-    def note(self, nonce: Word) -> int:
-        """What store/reckoning.py does where nothing is missing."""
-        noted: int = self.run(
-            "removal_note", [self.own, self.events], [nonce, self.hash()["cursor"], self.counted()[1]]
-        )
-        return noted
+        return self._words("block_clear", [self.own, self.events], [event, mended, "1" if lost else "0"])
 
     def skip(self, event: str, *fields: Word) -> list[str]:
         return self._words("event_skip", [self.own, self.events, self.out], [event, PROCESSOR, *fields])

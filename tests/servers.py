@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from runnelctl.store import endpoint as endpoints
@@ -23,7 +23,9 @@ _PR_SET_PDEATHSIG = 1
 class Server:
     """A server process with a unix socket and a TCP port on 127.0.0.1; both stay the same over `stop` and `start`."""
 
-    def __init__(self, binary: Path, *config: str, appendonly: bool = True) -> None:
+    def __init__(
+        self, binary: Path, *config: str, appendonly: bool = True, environment: Mapping[str, str] | None = None
+    ) -> None:
         # /tmp and not pytest's tmp_path: a unix socket's path may not be longer than about 100 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix="rct-", dir="/tmp"))
         self.socket = self.directory / "s"
@@ -33,6 +35,7 @@ class Server:
         self.endpoint = endpoints.parse(self.url)
         self.tcp_endpoint = endpoints.parse(self.tcp_url)
         self._binary = binary
+        self._environment = None if environment is None else {**os.environ, **environment}
         self._config = (
             *("--dir", str(self.directory), "--unixsocket", str(self.socket), "--bind", "127.0.0.1", "--save", ""),
             *("--appendonly", "yes" if appendonly else "no", "--logfile", str(self.directory / "log"), *config),
@@ -64,6 +67,7 @@ class Server:
                 command,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.STDOUT,
+                env=self._environment,
                 preexec_fn=die_with_parent(),  # noqa: PLW1509 - fixtures run in the main thread, and it only calls libc
             )
             wait_until(lambda: not self.running or self.answers(), message=f"{self._binary.name} to answer")

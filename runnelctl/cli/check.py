@@ -10,6 +10,7 @@ import click
 
 from runnelctl import errors, topology
 from runnelctl.cli import handler_trial, options
+from runnelctl.cli.handler_trial import Subject
 
 
 @click.command()
@@ -18,7 +19,7 @@ from runnelctl.cli import handler_trial, options
 def command(file: Path, as_json: bool) -> int:
     """Find every mistake in a topology file: exits 2 if there is any.
 
-    Handlers are imported too, in a process of their own.
+    Handlers and middleware are imported too, in a process of their own.
     """
     examined, problems = everything(file)
     if as_json:
@@ -38,16 +39,24 @@ def command(file: Path, as_json: bool) -> int:
 def everything(file: Path) -> tuple[topology.Examined, list[errors.Problem]]:
     """What can be said of a file, and every mistake in it and in what it names."""
     examined = topology.examine(file)
-    return examined, sorted([*examined.problems, *_handler_problems(examined)])
+    problems, doubts = _tried(examined)
+    examined.warnings.extend(doubts)
+    return examined, sorted([*examined.problems, *problems])
 
 
-def _handler_problems(examined: topology.Examined) -> list[errors.Problem]:
-    verdicts = handler_trial.verdicts([each.handler for each in examined.handlers], examined.pythonpath)
-    return [
-        errors.Problem(each.place.file, each.place.line, each.place.column, f"handler {each.handler}: {message}")
-        for each in examined.handlers
-        if (message := verdicts[each.handler]) is not None
-    ]
+def _tried(examined: topology.Examined) -> tuple[list[errors.Problem], list[errors.Problem]]:
+    """What is wrong with handlers and middleware, and what is odd about them."""
+    subjects = [Subject(each.spec, each.what) for each in examined.handlers]
+    verdicts = handler_trial.verdicts(subjects, examined.pythonpath)
+    problems: list[errors.Problem] = []
+    doubts: list[errors.Problem] = []
+    for each, subject in zip(examined.handlers, subjects, strict=True):
+        verdict, place = verdicts[subject], each.place
+        word = "middleware" if each.what == "middleware" else "handler"
+        for found, message in ((problems, verdict.problem), (doubts, verdict.doubt)):
+            if message is not None:
+                found.append(errors.Problem(place.file, place.line, place.column, f"{word} {each.spec}: {message}"))
+    return problems, doubts
 
 
 def _plain(problems: list[errors.Problem]) -> list[dict[str, str | int]]:

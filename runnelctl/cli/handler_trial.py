@@ -1,7 +1,8 @@
-"""Tries handlers in a child process: importing them runs the user's code, which may print, hang, fork or exit.
+"""Tries handlers and middleware in a child process: importing them runs the user's code, which may print, hang, fork
+or exit.
 
-The child writes a line after each handler to a file of its own, so that a death is put down to the handler
-that it happened in, and the rest are tried in another child.
+The child writes a line after each to a file of its own, so that a death is put down to the one that it happened in, and
+the rest are tried in another child.
 """
 
 from __future__ import annotations
@@ -13,36 +14,59 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from runnelctl import errors, handling
+from runnelctl import errors, handling, layering
 
 TIMEOUT_S = 30.0
 
 
-def verdicts(handlers: Sequence[str], pythonpath: Sequence[str], timeout_s: float = TIMEOUT_S) -> dict[str, str | None]:
-    """Handler -> what is wrong with it, or None. A module that takes longer than `timeout_s` to import is given up."""
-    found: dict[str, str | None] = {}
-    pending = list(dict.fromkeys(handlers))
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What `module:attribute` is named in the file, and as what: a handler, one of batches, a middleware."""
+
+    spec: str
+    what: Literal["handler", "batch", "middleware"] = "handler"
+
+    @property
+    def module(self) -> str:
+        return self.spec.partition(":")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is wrong with it, or what is odd about it without being wrong."""
+
+    problem: str | None = None
+    doubt: str | None = None
+
+
+def verdicts(
+    subjects: Sequence[Subject], pythonpath: Sequence[str], timeout_s: float = TIMEOUT_S
+) -> dict[Subject, Verdict]:
+    """The verdict on each. A module that takes longer than `timeout_s` to import is given up."""
+    found: dict[Subject, Verdict] = {}
+    pending = list(dict.fromkeys(subjects))
     while pending:
         answers, end = _run(pending, pythonpath, timeout_s)
-        done = {answer["handler"]: answer["message"] for answer in answers if "message" in answer}
-        found |= done
-        pending = [handler for handler in pending if handler not in done]
+        found |= zip(pending, answers, strict=False)
+        done, pending = bool(answers), pending[len(answers) :]
         if not pending or (done and end is None):
             continue  # with some done, a timeout may be nobody's fault: the next starts with a full allowance
-        culprit = pending[0].partition(":")[0]
-        message = f"module {culprit} {end or f'is still importing after {timeout_s:g} s'}"
-        found |= {handler: message for handler in pending if handler.partition(":")[0] == culprit}
-        pending = [handler for handler in pending if handler not in found]
+        culprit = pending[0].module
+        verdict = Verdict(f"module {culprit} {end or f'is still importing after {timeout_s:g} s'}")
+        found |= {subject: verdict for subject in pending if subject.module == culprit}
+        pending = [subject for subject in pending if subject not in found]
     return found
 
 
-def _run(handlers: list[str], pythonpath: Sequence[str], timeout_s: float) -> tuple[list[dict[str, Any]], str | None]:
-    """What one child answered, and how it ended: a phrase, or None if it ran out of time."""
+def _run(subjects: list[Subject], pythonpath: Sequence[str], timeout_s: float) -> tuple[list[Verdict], str | None]:
+    """What one child answered, in order, and how it ended: a phrase, or None if it ran out of time."""
     with tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as answer:
-        request.write(json.dumps({"pythonpath": list(pythonpath), "handlers": handlers}).encode())
+        asked = [[subject.spec, subject.what] for subject in subjects]
+        request.write(json.dumps({"pythonpath": list(pythonpath), "subjects": asked}).encode())
         request.seek(0)
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, str(request.fileno()), str(answer.fileno())],
@@ -60,7 +84,7 @@ def _run(handlers: list[str], pythonpath: Sequence[str], timeout_s: float) -> tu
         finally:
             _kill_group(child)
         answer.seek(0)
-        return [json.loads(line) for line in answer.read().splitlines()], end
+        return [Verdict(*json.loads(line)) for line in answer.read().splitlines()], end
 
 
 def _environ() -> dict[str, str]:
@@ -86,24 +110,28 @@ def _phrase(code: int) -> str:
 
 
 def child(request_fd: int, answer_fd: int) -> None:
-    """Runs in the child: try each handler, write a line when it is done, and leave without running exit hooks."""
+    """Runs in the child: try each, write a line when it is done, and leave without running exit hooks."""
     with os.fdopen(request_fd) as stream:
         request = json.load(stream)
     handling.put_on_path(request["pythonpath"])
-    for handler in request["handlers"]:
-        message = _verdict(handler)
-        os.write(answer_fd, json.dumps({"handler": handler, "message": message}).encode() + b"\n")
+    for spec, what in request["subjects"]:
+        verdict = _verdict(spec, what)
+        os.write(answer_fd, json.dumps([verdict.problem, verdict.doubt]).encode() + b"\n")
     os._exit(0)
 
 
-def _verdict(handler: str) -> str | None:
+def _verdict(spec: str, what: str) -> Verdict:
     try:
-        handling.describe(handling.resolve(handler))
+        if what == "middleware":
+            layering.find(spec)
+            return Verdict()
+        target = handling.resolve(spec)
+        handling.describe(target, what == "batch")
+        return Verdict(doubt=handling.doubt(target, what == "batch"))
     except errors.HandlerError as error:
-        return str(error)
+        return Verdict(str(error))
     except BaseException as error:  # the user's code runs while it is looked at, too: properties, metaclasses
-        return f"examining {handler} raised {type(error).__name__}: {error}"
-    return None
+        return Verdict(f"examining {spec} raised {type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -84,9 +84,10 @@ class Committer:
 
     async def main(self) -> None:
         """Commit for ever."""
+        loop = asyncio.get_running_loop()
         while True:
             if not self._dirty:
-                self._idle = asyncio.get_running_loop().create_future()
+                self._idle = loop.create_future()
                 await self._idle
             wire = await self.link.get()
             lanes, self._dirty = self._dirty, {}
@@ -120,7 +121,7 @@ class Committer:
             pause_s = lane.ledger.outcome(reply)
             if pause_s is not None:
                 asyncio.get_running_loop().call_later(pause_s, self.wake, lane)
-            elif lane.ended is None and lane.ledger.done > lane.ledger.committed:
+            elif lane.ended is None and lane.ledger.unsettled:
                 self._dirty[lane] = None
         if trouble is None and short and wire.lost is not None:
             trouble = wire.lost

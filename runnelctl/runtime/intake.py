@@ -5,37 +5,51 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from runnelctl.core.entry import with_record
 from runnelctl.event import Event
 
 READ_EVENTS = 4_096  # of all lanes together: small enough for the processor's caches, large enough to amortise a read
 LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000
 BUFFER_BYTES = 8 * 1024 * 1024
-UNKNOWN_EVENT_BYTES = 1024 * 1024  # the guess before anything was read: start small, grow with what is seen
+REPLY_BYTES = 32 * 1024 * 1024
 
 
-def share(lanes: int) -> int:
-    """One lane's part of a read, when a slice has so many."""
-    return max(LANE_EVENTS_LEAST, min(LANE_EVENTS_MOST, READ_EVENTS // max(1, lanes)))
+def read_count(lanes: int, behind: int, event_bytes: float) -> int:
+    """How many events of each of so many lanes to ask for, where `behind` of them have events for sure, of so many
+    bytes at the most."""
+    share = max(LANE_EVENTS_LEAST, min(LANE_EVENTS_MOST, READ_EVENTS // (behind or lanes)))
+    return max(1, min(share, int(min(BUFFER_BYTES, REPLY_BYTES / lanes) / event_bytes)))
 
 
 class Intake:
     """Replies as they came, in order. `fetched` is the id of the last entry in it, or where to read on from."""
 
-    __slots__ = ("_replies", "count", "event_bytes", "fetched", "total")
+    __slots__ = ("_least", "_replies", "_room", "asked", "behind", "count", "event_bytes", "fetched", "total")
 
     def __init__(self, cursor: bytes) -> None:
         self._replies: deque[list[Any]] = deque()
         self.count = self.total = 0  # held now; taken in since the read session began
-        self.event_bytes = float(UNKNOWN_EVENT_BYTES)
+        self.event_bytes = 0.0  # the mean of the last reply; 0 before the first
         self.fetched = cursor
+        self.asked: bytes | None = None  # the read under way asks for what follows this id; None: for nothing of ours
+        self.behind = True  # as far as is known, Redis has more than was read
+        self._least = self._room = LANE_EVENTS_LEAST
 
-    def has_room(self, share: int) -> bool:
+    @property
+    def has_room(self) -> bool:
         """Whether another read is welcome. One may be here while the next is under way: that is the read-ahead."""
-        return self.count <= share and self.count * self.event_bytes < BUFFER_BYTES
+        return self.count <= self._room and self.count * self.event_bytes < BUFFER_BYTES
 
-    def appetite(self, share: int) -> int:
-        """How many entries the next read may bring, by count and by bytes."""
-        return max(1, min(share, int(BUFFER_BYTES / self.event_bytes)))
+    def want(self, events: int) -> None:
+        """The handler is to get so many at once: never be full with fewer."""
+        self._least = max(self._least, events)
+        self._room = max(self._room, events)
+
+    def ask(self, count: int) -> bytes:
+        """A read goes out that brings up to `count` entries; returns after which id."""
+        self._room = max(self._least, count)
+        self.asked = self.fetched
+        return self.fetched
 
     def add(self, entries: list[Any], event_bytes: float) -> None:
         """Take the entries that follow `fetched`; `event_bytes` is their mean size."""
@@ -44,11 +58,6 @@ class Intake:
         self.total += len(entries)
         self.fetched = entries[-1][0]
         self.event_bytes = event_bytes
-
-    def guess(self, event_bytes: float) -> None:
-        """What other partitions of the stream hold, for one that brought nothing yet: it must not keep reads small."""
-        if self.event_bytes == UNKNOWN_EVENT_BYTES:
-            self.event_bytes = event_bytes
 
     def take(self, size: int, *, gather: bool) -> list[Any]:
         """At most `size` entries, at least one. Several replies are joined only to `gather` a batch."""
@@ -72,12 +81,12 @@ class Intake:
         self._replies.clear()
         self.count = self.total = 0
         self.fetched = cursor
+        self.asked = None
+        self.behind = True
 
 
 def mend(run: list[Event], event_id: bytes, record: bytes) -> None:
     """If that event is among these, replace its record by what an operator made of it."""
     for event in run:
         if event._id == event_id:
-            fields = event._fields
-            kept = [fields[i : i + 2] for i in range(0, len(fields), 2) if fields[i] != b"data"]
-            event._fields = [b"data", record, *(part for pair in kept for part in pair)]
+            event._fields = with_record(event._fields, record)

@@ -275,4 +275,6 @@ def loop_over(handler: Callable[..., Any], form: HandlerForm) -> Callable[..., A
             if error is not None:
                 raise error
 
-    return loop_in_thread if form.kind == "sync" else loop
+    looped: Any = loop_in_thread if form.kind == "sync" else loop
+    looped.__wrapped__ = handler
+    return looped  # type: ignore[no-any-return]

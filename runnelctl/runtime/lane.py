@@ -18,9 +18,10 @@ from runnelctl.core import keys
 from runnelctl.core.losses import Known
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import failures, sessions, workload
+from runnelctl.runtime import failures, sessions, suspicion, workload
 from runnelctl.runtime.intake import Intake, mend
 from runnelctl.runtime.ledger import Ledger
+from runnelctl.runtime.parking import Parking
 from runnelctl.store.leases import Session
 
 if TYPE_CHECKING:
@@ -35,15 +36,14 @@ class Lane:
 
     def __init__(self, slice_: Slice, unit: int, grant: int, session: Session) -> None:
         self.slice = slice_
-        self.unit = slice_.plan.units[unit]
-        self.grant = grant
-        self.base = slice_.board.unit(unit)
-        self.session = session
+        self.unit, self.grant = slice_.plan.units[unit], grant
+        self.base, self.session = slice_.board.unit(unit), session
         self.source = workload.source(self.unit, slice_.codec, slice_.decode)
         self.ledger = Ledger(self, session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
         self.intake = Intake(session.cursor)
+        self.parking = Parking(self, session.parked)
         self.events_key = keys.events(slice_.topology.name, self.unit.stream, self.unit.partition).encode()
         self.check_at = 0.0
         # Up to these ordinals events run one by one: a batch died or failed, and its culprit is looked for.
@@ -54,6 +54,7 @@ class Lane:
         self.batch_size, self.batch_within_s = slice_.batch_size, slice_.batch_within_s
         self.iteration: Iteration | None = None
         self.thread: ThreadPoolExecutor | None = None
+        self.loop: asyncio.AbstractEventLoop
         self._nudge: asyncio.Future[None] | None = None
 
     @property
@@ -61,7 +62,7 @@ class Lane:
         """Whether the reader should ask for more."""
         if self.stopping or self.resyncing or self.ended is not None:
             return False
-        return self.intake.has_room(self.slice.share)
+        return self.intake.has_room
 
     def feed(self, entries: list[Any], event_bytes: float) -> None:
         """Take entries as Redis sent them."""
@@ -96,7 +97,7 @@ class Lane:
 
     async def wait(self, seconds: float | None) -> None:
         """Sleep until a nudge, or for so many seconds."""
-        future = self._nudge = asyncio.get_running_loop().create_future()
+        future = self._nudge = self.loop.create_future()
         if self.stopping or self.resyncing or self.ended is not None:
             return
         if seconds is None:
@@ -108,11 +109,17 @@ class Lane:
 
     async def drive(self) -> None:
         """Handle events until the lease is given up, lost, or blocked by the policy."""
+        self.loop = asyncio.get_running_loop()  # asked for once: asking makes a system call
         try:
             sessions.stop_at_gap(self, self.session)
             while self.ended is None and not self.stopping:
                 if self.resyncing:
                     await self.read_anew()
+                elif self.parking.asked and await self.parking.replay():
+                    continue
+                elif not self.intake.count:
+                    self.idle()
+                    await self.wait(None)
                 elif run := await self._next_run():
                     await self._handle(run)
             self.idle()
@@ -127,54 +134,30 @@ class Lane:
     async def _next_run(self) -> list[Event]:
         """The next events to start: one batch, or all that is buffered within the commit bound. May be none."""
         slice_, ledger = self.slice, self.ledger
-        if self.session.suspect <= ledger.done:
-            slice_.suspect_over(self)
+        if slice_.trial.lane is self and self.session.suspect <= ledger.done:
+            slice_.trial.over(self)
         room = slice_.commit_events - (ledger.done - ledger.committed)
         if room <= 0:
             self.idle()
             await ledger.progress()
             return []
-        if not self.intake.count:
-            self.idle()
-            await self.wait(None)
-            return []
-        size = await self._run_size(room)
-        if not size:
-            return []
+        size = min(self.batch_size or (self.parking.run if self.parking.keys else room), room)
+        if ledger.done < self.session.suspect or ledger.done < self.alone_until or ledger.done < self.last_try_until:
+            size = await suspicion.careful_size(self, size)
+            if not size:
+                return []
         if self.batch_size and 1 < size > self.intake.count:
             self.idle()
             await self._fill(size, self.batch_within_s)
             if self.stopping or self.resyncing or self.ended is not None:
                 return []
         run = self._take(size)
+        if self.parking.keys and not (run := self.parking.sift(run)):
+            return []
         if self.states.used:
             self.idle()
             await slice_.load_states(self.states, run)
         return [] if self.ended is not None or self.resyncing else run
-
-    async def _run_size(self, room: int) -> int:
-        """How many events to take, 0 to look again. An event under suspicion runs straight after a commit and alone in
-        its slice: if it kills the process again, the board names it and nobody else is charged."""
-        ledger, suspect = self.ledger, self.session.suspect
-        single = ledger.done < max(self.alone_until, self.last_try_until)
-        size = 1 if single else min(self.batch_size or room, room)
-        if suspect <= ledger.done:
-            return size
-        if suspect > ledger.done + 1:
-            return min(size, suspect - ledger.done - 1)
-        if ledger.done > ledger.committed:
-            await ledger.progress()
-            return 0
-        if self._convicted():
-            return 1
-        if not self.slice.may_try_suspect(self):
-            self.idle()
-            await self.wait(None)
-        elif not ledger.seq:
-            await ledger.announce()
-        else:
-            return 1
-        return 0
 
     def _take(self, size: int) -> list[Event]:
         source, session = self.source, self.session
@@ -192,7 +175,10 @@ class Lane:
 
     async def _fill(self, size: int, within_s: float) -> None:
         """Wait for a batch to fill, at most so long."""
-        clock = asyncio.get_running_loop().time  # the one that `wait` goes by
+        self.intake.want(size)
+        if self.hungry:
+            self.slice.reader.room_made(self)
+        clock = self.loop.time  # the one that `wait` goes by
         until = clock() + within_s
         while self.intake.count < size and (left := until - clock()) > 0:
             await self.wait(left)
@@ -203,7 +189,7 @@ class Lane:
         """Take a run to its end, or as far as this lease goes."""
         self.ledger.open_run(run)
         call = self.slice.call
-        index = failures.settle_dead(self, run) if self._convicted() else 0
+        index = failures.settle_dead(self, run) if suspicion.convicted(self) else 0
         while index < len(run) and self.ended is None:
             if monotonic() >= self.check_at and not await self.pause():
                 break
@@ -211,12 +197,6 @@ class Lane:
             if error is not None:
                 index = await failures.settle(self, run, index, error)
         self.ledger.close_run(index)
-
-    def _convicted(self) -> bool:
-        """The next event killed its process as often as it may, at least once with nothing else in flight."""
-        session = self.session
-        is_next = session.suspect == self.ledger.done + 1
-        return is_next and session.sure and session.tries >= self.slice.processor.retry.attempts
 
     async def pause(self) -> bool:
         """What is rare: is the lease still ours and fresh, is a commit overdue; then a turn for the other lanes.
@@ -231,9 +211,8 @@ class Lane:
             if q[self.base + cells.U_GRANT] != self.grant or not q[self.base + cells.U_WANTED]:
                 self.stopping = True
                 return False
-            now = monotonic()
-            deadline = d[cells.H_DEADLINE]
-            if slice_.reserved_for_another(self):
+            now, deadline = monotonic(), d[cells.H_DEADLINE]
+            if slice_.trial.bars(self):
                 self.idle()
                 await self.wait(None)
             elif now >= deadline:
@@ -268,6 +247,7 @@ class Lane:
         sessions.stop_at_gap(self, session)
         self.session = session
         self.states.clear()
+        self.parking.restart(session.parked)
         ledger.restart(session)
         self.intake.restart(session.cursor)
         self.resyncing = False
@@ -282,7 +262,8 @@ class Lane:
     def idle(self) -> None:
         """Nothing of this lane is in a handler: a death now is not this event's fault, and no timeout runs."""
         self.slice.board.d[self.base + cells.U_SINCE] = 0.0
-        self.slice.quiet(self)
+        if self.slice.trial.lane is not None:
+            self.slice.trial.quiet(self)
 
     def count(self, cell: int, by: int = 1) -> None:
         self.slice.board.q[self.base + cell] += by

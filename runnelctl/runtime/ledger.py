@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import failures, sessions
+from runnelctl.runtime import failures
 from runnelctl.runtime.context import Effect
 from runnelctl.store.leases import Commit, Session, unit_keys
 from runnelctl.store.wire import Argument
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 EFFECTS_PER_COMMIT = 2_000
 EFFECT_BYTES_PER_COMMIT = 8 * 1024 * 1024
 FULL_PAUSE_S = 0.25
-LOOK_PAUSE_S = 0.25
 _REFUSALS = {
     b"TYPE": "{} in Redis is of another type than an emit or a state needs",
     b"POISONED": "{} takes no more events: somebody appended one with the highest id there is",
@@ -78,6 +77,17 @@ class Ledger:
         self.done += 1
         self.mark_dirty(monotonic())
 
+    def beside(self, effects: list[Effect]) -> None:
+        """Effects of an event that is not the next one: they go with the next commit, which need not move the cursor.
+        Only between runs."""
+        if not self._void:
+            self.effects.append((self.done, self.done_id, effects))
+            self.mark_dirty(monotonic())
+
+    def _aside(self, done: int) -> bool:
+        """Whether effects wait that no event after ordinal `done` brings along."""
+        return bool(self.effects) and self.effects[0][0] <= done and not self._void
+
     def mark_dirty(self, now: float) -> None:
         """There is something to commit since `now`."""
         if not self.dirty_since:
@@ -88,7 +98,9 @@ class Ledger:
 
     @property
     def unsettled(self) -> bool:
-        return self.in_flight is not None or (self.done > self.committed and not self._void)
+        return (
+            self.in_flight is not None or (self.done > self.committed and not self._void) or self._aside(self.committed)
+        )
 
     async def progress(self) -> None:
         """Wait until a commit's outcome is known; at once if there is nothing to commit."""
@@ -125,11 +137,12 @@ class Ledger:
         if self.in_flight is not None:
             return self.in_flight
         target = self.committed if self._void else self.done
-        if target == self.committed and not (self._closing or self._block or self._announcing):
+        idle = target == self.committed and not self._aside(target)
+        if idle and not (self._closing or self._block or self._announcing):
             return None
         self._announcing = False
         effects, done, new = self._cut(target)
-        last = done == target and (self._closing or bool(self._block))
+        last = done == target and not self._aside(done) and (self._closing or bool(self._block))
         names: list[Argument] = [*self._names]
         commit = Commit(
             self.epoch, self.nonce, self.seq + 1, self.cursor, new, done - self.committed,
@@ -172,9 +185,6 @@ class Ledger:
                     self.done - self.committed, self.cursor.decode(),
                 )  # fmt: skip
                 lane.end(cells.STATE_LOST)
-            case b"LOOK":
-                lane.slice.start(sessions.look(lane))
-                return LOOK_PAUSE_S
             case b"TRIMMED":
                 failures.block_trimmed(lane, int(reply[1]))
             case b"TYPE" | b"POISONED":
@@ -193,7 +203,7 @@ class Ledger:
         self.seq, self.cursor, self.committed = commit.seq, commit.new, self._in_flight_done
         # Clean first, then look again: a handler's thread counts an event as done before it looks at dirty_since.
         self.dirty_since = 0.0
-        if self.done > self.committed:
+        if self.done > self.committed or self._aside(self.committed):
             self.dirty_since = monotonic()
         self._show_cursor()
         if commit.release:
@@ -237,14 +247,22 @@ class Ledger:
 
 def _numbered(effects: list[Effect], names: list[Argument]) -> list[Argument]:
     """Effects as lua/commit.lua takes them; keys go to `names`. Of several writes to a state the last stays."""
-    number: dict[str, int] = {}
-    last = {name: index for index, (op, name, _) in enumerate(effects) if op in "SD"}
+    if not effects:
+        return []
+    number: dict[Argument, int] = {}
+    last = {name: index for index, (op, name, _) in enumerate(effects) if op in "SDT"}
     flat: list[Argument] = []
     for index, (op, name, arguments) in enumerate(effects):
-        if op in "SD" and last[name] != index:
+        if op in "SDT" and last[name] != index:
             continue
-        if name not in number:
-            names.append(name)
-            number[name] = len(names)
-        flat += (op, number[name], *arguments)
+        more = _MORE_KEYS.get(op, 0)
+        for each in (name, *arguments[:more]):
+            if each not in number:
+                names.append(each)
+                number[each] = len(names)
+            flat += (op, number[each]) if each is name else (number[each],)
+        flat += arguments[more:]
     return flat
+
+
+_MORE_KEYS = {"P": 1, "U": 2, "F": 2}  # arguments that are names of keys, too

@@ -1,15 +1,20 @@
-"""One XREAD over all hungry lanes of a slice, the next under way while the last one's events are handled.
+"""Reads for all lanes of a slice, the next under way while the last one's events are handled.
 
 Cursors are ours, so XREADGROUP and its pending lists buy nothing here (three times dearer on the server), and a zombie
 that reads takes nothing from anybody.
+
+A read costs something for every stream that it names. So lanes that are known to have more in Redis are read a few at a
+time, in turn, with a few of the others, and only when none is known to have more, one read waits for all of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from runnelctl.runtime.committer import Link
+from runnelctl.runtime.intake import read_count
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
 if TYPE_CHECKING:
@@ -18,7 +23,8 @@ if TYPE_CHECKING:
 
 BLOCK_MS = 5_000
 ANSWER_MS = 3_000  # beyond BLOCK, before the connection counts as dead
-REPLY_BYTES = 32 * 1024 * 1024
+UNKNOWN_EVENT_BYTES = 1024 * 1024  # the guess before anything was read: start small, grow with what is seen
+GROUP = 32  # lanes known to have more, and as many of the others, in one read
 REFUSED = "reads"  # who has trouble when the connection stands and the server won't let us read
 
 
@@ -28,85 +34,96 @@ class Reader:
     def __init__(self, slice_: Slice) -> None:
         self.slice = slice_
         self.link = Link(slice_, f"runnelctl:{slice_.slot.name}:read", BLOCK_MS + ANSWER_MS)
-        self._reading: dict[Lane, bytes] = {}  # the read under way: lanes, and after which id it asks for each
+        # Lanes that were hungry when we last heard of them, longest waiting first: with more in Redis, and the rest.
+        self._behind: dict[Lane, None] = {}
+        self._level: dict[Lane, None] = {}
+        self._event_bytes = float(UNKNOWN_EVENT_BYTES)  # what other lanes hold, for one that brought nothing yet
         self._wire: Wire | None = None  # set while a read blocks
         self._idle: asyncio.Future[None] | None = None
         self._interrupting: asyncio.Task[None] | None = None
 
     def room_made(self, lane: Lane) -> None:
-        """The lane is hungry (again): see that it is part of the read under way."""
-        if self._covers(lane):
-            return
+        """The lane is hungry (again): see that it is part of a read."""
+        if lane.intake.asked == lane.intake.fetched:
+            return  # the read under way brings it; one that asks for another place does not
+        (self._behind if lane.intake.behind else self._level)[lane] = None
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
         elif self._interrupting is None and self._wire is not None:
             self._interrupting = asyncio.get_running_loop().create_task(self._interrupt(self._wire))
 
-    def _covers(self, lane: Lane) -> bool:
-        """Whether the read under way brings what the lane needs. After a new read session it asks for the wrong place:
-        what is there would not be taken, and what is wanted is behind it."""
-        return self._reading.get(lane) == lane.intake.fetched
-
     async def main(self) -> None:
         """Read for ever."""
         while True:
-            lanes = [lane for lane in self.slice.lanes.values() if lane.hungry]
-            if not lanes:
-                self._idle = asyncio.get_running_loop().create_future()
-                await self._idle
-                continue
             if (wire := self.link.up) is None:
                 await self.link.get()
                 for lane in self.slice.lanes.values():
                     lane.resync()
+            elif not self._behind and not self._level:
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
             else:
-                await self._read(wire, lanes)
+                await self._read(wire)
 
-    async def _read(self, wire: Wire, lanes: list[Lane]) -> None:
+    def _next_lanes(self) -> tuple[list[Lane], int]:
+        """Whom to read for now, and how many of them have more for sure; lanes that are not hungry any more drop out.
+        None has: all of them."""
+        behind = _taken(self._behind, GROUP)
+        return behind + _taken(self._level, GROUP if behind else len(self._level)), len(behind)
+
+    async def _read(self, wire: Wire) -> None:
         """One XREAD, its entries handed to their lanes.
 
         While lanes are full it must not block for the others: the full ones will have room in a moment. Only when the
         others have nothing either, it blocks, to be interrupted as soon as there is room.
         """
-        asked = [lane.intake.fetched for lane in lanes]
+        lanes, behind = self._next_lanes()
+        if not lanes:
+            return
+        largest = max(lane.intake.event_bytes or self._event_bytes for lane in lanes)
+        count = read_count(len(lanes), behind, largest)
         streams = [lane.events_key for lane in lanes]
-        count = min(lane.intake.appetite(self.slice.share) for lane in lanes)
-        largest = max(lane.intake.event_bytes for lane in lanes)
-        count = max(1, min(count, int(REPLY_BYTES / len(lanes) / largest)))
-        read = ("XREAD", "COUNT", count)
+        asked = [lane.intake.ask(count) for lane in lanes]
         before = wire.bytes_received
-        self._reading = dict(zip(lanes, asked, strict=True))
         try:
             reply = None
-            if len(lanes) < len(self.slice.lanes):
-                reply = await wire.call(*read, "STREAMS", *streams, *asked)
-            if reply is None:
-                if any(lane.hungry and not self._covers(lane) for lane in self.slice.lanes.values()):
-                    return
+            if behind or len(lanes) < len(self.slice.lanes):
+                reply = await wire.call_now("XREAD", "COUNT", count, "STREAMS", *streams, *asked)
+            if reply is None and not self._behind and not self._level:
                 self._wire = wire
-                reply = await wire.call(*read, "BLOCK", BLOCK_MS, "STREAMS", *streams, *asked)
+                reply = await wire.call_now("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", *streams, *asked)
         except ConnectionLost as error:
             self.link.lost(error)
-            return
         except ReplyError as error:
             self.slice.outage.began(REFUSED, f"reading was refused ({error})")
             wire.close()
             await asyncio.sleep(0.5)
-            return
+        else:
+            self.slice.outage.over(REFUSED)
+            self._hand_out(lanes, asked, reply or [], count, wire.bytes_received - before)
         finally:
             self._wire = None
-            self._reading = {}
-        self.slice.outage.over(REFUSED)
-        if reply:
-            by_name = dict(zip(streams, zip(lanes, asked, strict=True), strict=True))
-            mean = (wire.bytes_received - before) / sum(len(entries) for _, entries in reply)
-            for lane in lanes:
-                lane.intake.guess(mean)
-            for name, entries in reply:
-                lane, after = by_name[name]
-                # A lane that stopped, or began a new read session meanwhile, must not take what an old one asked for.
-                if lane.hungry and lane.intake.fetched == after:
-                    lane.feed(entries, mean)
+
+    def _hand_out(self, lanes: list[Lane], asked: list[bytes], reply: list[Any], count: int, size: int) -> None:
+        """Give each lane what is its own. Replies are in the order of the request and leave out who has nothing."""
+        mean = self._event_bytes = size / sum(len(entries) for _, entries in reply) if reply else self._event_bytes
+        found = iter(reply)
+        name, entries = next(found, (b"", []))
+        for lane, after in zip(lanes, asked, strict=True):
+            intake = lane.intake
+            brought: list[Any] = []
+            if name == lane.events_key:
+                brought = entries
+                name, entries = next(found, (b"", []))
+            if intake.asked != after:
+                continue  # it began a new read session meanwhile, and must not take what an old one asked for
+            intake.asked = None
+            intake.behind = len(brought) == count
+            if lane.hungry:
+                if brought:
+                    lane.feed(brought, mean)
+                if lane.hungry:
+                    (self._behind if intake.behind else self._level)[lane] = None
 
     async def _interrupt(self, wire: Wire) -> None:
         """End the blocking read, so that the next one has more lanes. The two connections race: ask until it ended."""
@@ -120,3 +137,11 @@ class Reader:
             return
         finally:
             self._interrupting = None
+
+
+def _taken(waiting: dict[Lane, None], most: int) -> list[Lane]:
+    """Take the first `most` off the queue; those that are still hungry."""
+    taken = list(islice(waiting, most))
+    for lane in taken:
+        del waiting[lane]
+    return [lane for lane in taken if lane.hungry]

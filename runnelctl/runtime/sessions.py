@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from runnelctl.core import losses
@@ -16,7 +15,7 @@ from runnelctl.core.losses import Known, Loss
 from runnelctl.core.plan import Unit
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import failures
-from runnelctl.store import leases, members, reckoning
+from runnelctl.store import leases, members
 from runnelctl.store.leases import Session, unit_keys
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
@@ -28,14 +27,11 @@ PAUSE_S = 0.2
 
 
 async def read(slice_: Slice, unit: Unit) -> Session:
-    """The unit's own hash, asked for until Redis answers; with a count of unread events that are gone."""
+    """The unit's own hash, asked for until Redis answers."""
     while True:
         wire = await slice_.committer.side.get()
         try:
             session = await leases.session(wire, slice_.topology.name, unit)
-            if session.doubtful and not session.lost:
-                found = await reckoning.reckon(wire, slice_.topology.name, unit)
-                session = replace(session, lost=found.lost, doubtful=found.replaced)
             slice_.outage.over("sessions")
             return session
         except (ConnectionLost, ReplyError) as error:
@@ -65,26 +61,15 @@ async def read_again(lane: Lane, known: Known) -> Session:
 
 def stop_at_gap(lane: Lane, session: Session) -> None:
     """Block the partition if unread events are gone by somebody's hand."""
-    if session.lost or session.doubtful:
-        failures.block_trimmed(lane, session.lost, replaced=session.doubtful)
-
-
-async def look(lane: Lane) -> None:
-    """A commit found removals that nobody accounted for: count, and let it pass or stop the partition."""
-    wire = await lane.slice.committer.side.get()
-    try:
-        found = await reckoning.reckon(wire, lane.slice.topology.name, lane.unit)
-    except (ConnectionLost, ReplyError):
-        return  # the commit is sent again, and asks again
-    if (found.lost or found.replaced) and lane.ended is None and not lane.resyncing:
-        failures.block_trimmed(lane, found.lost, replaced=found.replaced)
+    if session.lost or session.replaced:
+        failures.block_trimmed(lane, session.lost, replaced=session.replaced)
 
 
 async def _loss(wire: Wire, lane: Lane, known: Known, session: Session) -> Loss | None:
     within = 0
     if known.read > session.count and losses.follows(known.last, session.cursor):
         _, events = unit_keys(lane.slice.topology.name, lane.unit)
-        within = await reckoning.between(wire, events, session.cursor, known.last)
+        within = await leases.between(wire, events, session.cursor, known.last)
     return losses.loss(known, count=session.count, within=within, added=session.added)
 
 

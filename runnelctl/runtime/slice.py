@@ -21,14 +21,15 @@ from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, intake, sessions, signals, workload
+from runnelctl.runtime import calls, sessions, signals, workload
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.outage import Outage
 from runnelctl.runtime.reader import Reader
-from runnelctl.store.wire import ConnectionLost, ReplyError
+from runnelctl.runtime.states import load as load_states
+from runnelctl.runtime.suspicion import Trial
 
 
 class Slice:
@@ -54,9 +55,10 @@ class Slice:
         self.batch_within_s = self.processor.batch.within_ms / 1000 if self.processor.batch else 0.0
         self.committer = Committer(self, max(1_000, self.topology.lease_ttl_ms))
         self.reader = Reader(self)
-        self._suspect: Lane | None = None
+        self.trial = Trial(self)
         self._woken: asyncio.Future[None] | None = None
         self._leaving = False
+        self._looks = self.board.q[cells.H_LOOKS]
         self._opening: set[int] = set()  # units whose first session is being read
         self._tasks: set[asyncio.Task[Any]] = set()
         self._gone = asyncio.Event()
@@ -78,8 +80,8 @@ class Slice:
         self.board.q[self._cell(cells.S_READY)] = self.incarnation
         signals.wake(self._host.keeper_wake[1])
         signals.wake(self._host.supervisor_wake[1])
-        self.start(self.committer.main())
-        self.start(self.reader.main())
+        self._start(self.committer.main())
+        self._start(self.reader.main())
         self._look()
         await self._gone.wait()
         await work.close()
@@ -87,7 +89,7 @@ class Slice:
     def _cell(self, cell: int) -> int:
         return self.board.slot(self.slot.index) + cell
 
-    def start(self, coroutine: Any) -> None:
+    def _start(self, coroutine: Any) -> None:
         """Run a task of ours; if it fails, that is a defect here, and the process must not live on half dead."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
@@ -131,6 +133,10 @@ class Slice:
         if q[self._cell(cells.S_ASKED)] == self.incarnation and not self._leaving:
             self._recycle("asked to restart")
             return
+        if self._looks != q[cells.H_LOOKS]:
+            self._looks = q[cells.H_LOOKS]
+            for each in self.lanes.values():
+                each.resync()  # a read session brings what is parked and to be replayed
         leaving = self._leaving or bool(q[cells.H_STOPPING])
         for unit in self.plan.units_of(self.processor.name):
             base = self.board.unit(unit.index)
@@ -150,7 +156,7 @@ class Slice:
                 q[base + cells.U_TAKEN] = grant
                 q[base + cells.U_STATE] = cells.STATE_NONE
                 self._opening.add(unit.index)
-                self.start(self._run_lane(unit, grant))
+                self._start(self._run_lane(unit, grant))
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
         if leaving and not self.lanes and not self._opening:
@@ -165,19 +171,22 @@ class Slice:
     async def _run_lane(self, unit: Unit, grant: int) -> None:
         """One lease from its first read session to its release."""
         base = self.board.unit(unit.index)
+        looks = self._looks
         session = await sessions.read(self, unit)
         self._opening.discard(unit.index)
         if session.nonce != str(self.board.q[base + cells.U_NONCE]) or self.board.q[base + cells.U_GRANT] != grant:
             self._lane_over(unit, grant, cells.STATE_LOST)
             return
         lane = self.lanes[unit.index] = Lane(self, unit.index, grant, session)
+        if looks != self._looks:  # somebody wants a replay that this session may not know of
+            lane.resync()
         self.board.q[base + cells.U_STATE] = cells.STATE_RUNNING
         self._look()  # it may have been asked back since
         self.reader.room_made(lane)
         await lane.drive()
         lane.ledger.resolve_ended()
         del self.lanes[unit.index]
-        self.suspect_over(lane)
+        self.trial.over(lane)
         assert lane.ended is not None
         self._lane_over(unit, grant, lane.ended)
 
@@ -190,29 +199,15 @@ class Slice:
 
     # --- what lanes use ---------------------------------------------------------------------------------------
 
-    @property
-    def share(self) -> int:
-        """How many events each lane may read at once."""
-        return intake.share(len(self.lanes))
-
     async def load_states(self, states: States, run: list[Event]) -> None:
         """Read the states that a run will need, in one command."""
-        wanted = states.missing({key for event in run if (key := workload.key_or_none(event)) is not None})
-        while wanted:
-            wire = await self.committer.side.get()
-            try:
-                texts = await wire.call("MGET", *(states.redis_key(key) for key in wanted))
-            except (ConnectionLost, ReplyError):
-                self.committer.side.drop()
-                await asyncio.sleep(0.2)
-                continue
-            for key, text in zip(wanted, texts, strict=True):
-                states.fill(key, text)
-            return
+        wanted = {key for event in run if (key := workload.key_or_none(event)) is not None}
+        await load_states(self.committer.side, states, wanted)
 
     def states_for(self, unit: Unit) -> States:
         name = functools.partial(keys.state, self.topology.name, unit.stream, unit.partition, unit.processor)
-        states = States(name, functools.partial(workload.fetch_now, self.endpoint))
+        fetch = functools.partial(workload.fetch_now, self.endpoint)
+        states = States(name, fetch, self.processor.state_ttl_ms)
         states.used = workload.mentions_state(self.handler)
         return states
 
@@ -235,35 +230,6 @@ class Slice:
             capacities={name: stream.capacity for name, stream in self.topology.streams.items()},
             states=states,
         )
-
-    # An event that died under its process is tried with nothing else in flight, so that the next death names its cause.
-
-    def may_try_suspect(self, lane: Lane) -> bool:
-        """Reserve the slice for a lane's suspect. True once no other lane has anything in a handler."""
-        if self._suspect is None:
-            self._suspect = lane
-            for other in self.lanes.values():
-                other.check_at = 0.0
-        return self._suspect is lane and not self._busy_beside(lane)
-
-    def reserved_for_another(self, lane: Lane) -> bool:
-        return self._suspect is not None and self._suspect is not lane
-
-    def quiet(self, lane: Lane) -> None:
-        """A lane has nothing in a handler; one that waits for quiet may go on."""
-        if self._suspect is not None and self._suspect is not lane:
-            self._suspect.nudge()
-
-    def suspect_over(self, lane: Lane) -> None:
-        """The lane has no suspect (any more)."""
-        if self._suspect is lane:
-            self._suspect = None
-            for other in self.lanes.values():
-                other.nudge()
-
-    def _busy_beside(self, lane: Lane) -> bool:
-        since = self.board.d
-        return any(since[other.base + cells.U_SINCE] for other in self.lanes.values() if other is not lane)
 
 
 def run(host: Host, slot: int, incarnation: int) -> int:

@@ -14,7 +14,6 @@ from runnelctl.core.model import Topology
 from runnelctl.core.routing import dead_letter_partition
 from runnelctl.store.members import AUDIT_KEPT, CONTROL_KEPT
 from runnelctl.store.scripts import Word, run, script
-from runnelctl.store.seeking import TRIES, Seeker
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +92,8 @@ def clear(client: redis.Redis, topology: Topology, blockage: Blockage, mended: b
     if blockage.partition is None:
         return "OK" if client.hdel(keys.halted(topology.name), blockage.processor) else "CLEAR"
     own, events = _keys(topology, blockage)
-    if blockage.record.get("kind") != "trimmed":
-        reply = run(client, script("block_clear"), (own, events), (blockage.event_id, mended, "0"))
-        return str(reply[0].decode())
-    seeker = Seeker(client, topology, topology.processors[blockage.processor])
-    for _ in range(TRIES):
-        spot = seeker.counted(blockage.partition, blockage.cursor.encode())
-        args = (blockage.event_id, mended, "1", spot.count, spot.removed)
-        reply = run(client, script("block_clear"), (own, events), args)
-        if reply[0] != b"MOVED":
-            break
+    lost = "1" if blockage.record.get("kind") == "trimmed" else "0"
+    reply = run(client, script("block_clear"), (own, events), (blockage.event_id, mended, lost))
     return str(reply[0].decode())
 
 

@@ -61,6 +61,14 @@ class Moved:
     kept: bool
 
 
+def refusal(processor: str, partition: int, parked: int) -> str:
+    """Why a cursor may not go back while events are parked."""
+    return (
+        f"{processor}:{partition} has {parked:,} event(s) parked, and going back would bring earlier events of their "
+        f"keys after them; replay them first: `runnelctl replay {processor}:{partition}`"
+    )
+
+
 class Seeker:
     """Moves cursors of one processor. Everything raises redis-py's errors."""
 
@@ -84,8 +92,13 @@ class Seeker:
         fresh = self._spot(partition, b"+" if self._processor.start is Start.LATEST else b"-")
         return Move(partition, fresh, after)
 
+    def parked(self, partition: int) -> int:
+        """How many events are parked there."""
+        return int(self._client.hget(self._own(partition), "parked_events") or 0)
+
     def move(self, planned: Move) -> Moved:
-        """Do it. Raises RunnelctlError if somebody trims the stream all the time."""
+        """Do it. Raises RunnelctlError if it goes back where events are parked, or if somebody trims the stream all the
+        time."""
         partition, after = planned.partition, planned.after
         names = (self._own(partition), self._events(partition))
         for _ in range(TRIES):
@@ -95,7 +108,9 @@ class Seeker:
                 _, cursor, count, block = reply
                 before = Spot(cursor, int(count), after.added, after.removed) if cursor else planned.before
                 return Moved(Move(partition, before, after), block == b"LIFTED", block == b"KEPT")
-            after = self.counted(partition, after.cursor)
+            if reply[0] == b"PARKED":
+                raise RunnelctlError(refusal(self._processor.name, partition, int(reply[1])))
+            after = self._counted(partition, after.cursor)
         raise RunnelctlError(
             f"{self._processor.name}:{partition}: entries of the stream are removed all the time, so that what lies "
             "behind the new cursor cannot be counted; nothing done there"
@@ -107,13 +122,13 @@ class Seeker:
         """Right before the first entry from `first` on."""
         name = self._events(partition)
         if first == b"-":
-            return self.counted(partition, BEGINNING)
+            return self._counted(partition, BEGINNING)
         end = b"+" if first == b"+" else b"(" + first
         found = self._client.execute_command("XREVRANGE", name, end, "-", "COUNT", 1)
-        return self.counted(partition, found[0][0] if found else BEGINNING)
+        return self._counted(partition, found[0][0] if found else BEGINNING)
 
-    def counted(self, partition: int, cursor: bytes) -> Spot:
-        """A cursor as a spot. Counts from both ends by turns, so that the shorter way decides."""
+    def _counted(self, partition: int, cursor: bytes) -> Spot:
+        """Count from both ends by turns, so that the shorter way decides."""
         name = self._events(partition)
         if not self._client.exists(name):
             return Spot(cursor, 0, 0, 0)

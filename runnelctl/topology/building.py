@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from runnelctl.core import model
 from runnelctl.topology import redis_url, schemas
@@ -19,16 +21,15 @@ _SHORT_TTL_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class HandlerPlace:
-    """Where the file names a handler, so that `check` can say what is wrong with it."""
+class CodePlace:
+    """Where the file names code, `module:attribute`, and as what, so that `check` can say what is wrong with it."""
 
-    processor: str
-    handler: str
-    batch: bool
+    spec: str
+    what: Literal["handler", "batch", "middleware"]
     place: Place
 
 
-def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topology, list[HandlerPlace]]:
+def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topology, list[CodePlace]]:
     """The Topology of a tree that passed the shape check; worth something only if `findings` holds no problem."""
     section = Section(findings, root)
     streams = {name: _stream(name, Section(findings, node), findings) for name, node in _named(section, "streams")}
@@ -48,7 +49,7 @@ def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topolo
         lease_ttl_ms=_lease_ttl_ms(section.section("lease"), findings),
         drain_ms=section.duration_ms("drain", 30_000),
     )
-    return built, [found for name, node in nodes if (found := _handler_place(name, node)) is not None]
+    return built, [found for _, node in nodes for found in _code_places(node)]
 
 
 def _named(section: Section, key: str) -> list[tuple[str, Node]]:
@@ -179,14 +180,36 @@ def _processor(name: str, section: Section, streams: dict[str, model.Stream], fi
         handler=section.text("handler") or "",
         processes=_processes(section, streams, findings),
         policy=section.choice("policy", model.Policy, model.Policy.HALT),
+        scope=_scope(section, findings),
+        max_parked=_max_parked(section.section("max_parked")),
+        state_ttl_ms=section.section("state").duration_ms("ttl", 0) or None,
         retry=_retry(section.section("retry"), findings),
         timeout_ms=section.duration_ms("timeout", 30_000),
         batch=_batch(batch) if section.has("batch") else None,
         commit=_commit(section.section("commit")),
+        middleware=tuple(item.text for item in _middleware(section)),
         dead_letter=_dead_letter(section, streams, findings),
         start=section.choice("start", model.Start, model.Start.EARLIEST),
         max_memory_bytes=section.size_bytes("max_memory"),
         max_events=section.integer("max_events"),
+    )
+
+
+def _scope(section: Section, findings: Findings) -> model.Scope:
+    scope = section.choice("scope", model.Scope, model.Scope.PARTITION)
+    policy = section.choice("policy", model.Policy, model.Policy.HALT)
+    scalar = section.scalar("scope")
+    if scope is model.Scope.KEY and policy is not model.Policy.QUARANTINE and scalar is not None:
+        findings.warning(scalar.place, f"scope: key says what QUARANTINE stops, but the policy is {policy.value}")
+    return scope
+
+
+def _max_parked(section: Section) -> model.ParkingBounds:
+    bounds = model.ParkingBounds()
+    return replace(
+        bounds,
+        events=section.integer("events") or bounds.events,
+        size_bytes=section.size_bytes("size") or bounds.size_bytes,
     )
 
 
@@ -255,8 +278,15 @@ def _dead_letter(section: Section, streams: Dict[str, model.Stream], findings: F
     return name
 
 
-def _handler_place(name: str, section: Section) -> HandlerPlace | None:
+def _middleware(section: Section) -> list[Scalar]:
+    node = section.node("middleware")
+    items = node.items if isinstance(node, Sequence) else ()
+    return [item for item in items if isinstance(item, Scalar) and not item.wrong]
+
+
+def _code_places(section: Section) -> Iterator[CodePlace]:
     scalar = section.scalar("handler")
-    if scalar is None:
-        return None
-    return HandlerPlace(name, scalar.text, section.has("batch"), scalar.place)
+    if scalar is not None:
+        yield CodePlace(scalar.text, "batch" if section.has("batch") else "handler", scalar.place)
+    for item in _middleware(section):
+        yield CodePlace(item.text, "middleware", item.place)

@@ -35,7 +35,7 @@ class Examined:
     topology: model.Topology | None
     problems: list[errors.Problem]
     warnings: list[errors.Problem]
-    handlers: list[building.HandlerPlace]
+    handlers: list[building.CodePlace]
     pythonpath: tuple[str, ...]
 
 
@@ -63,7 +63,7 @@ def examine(
     """As `load`, but mistakes are part of the answer instead of an exception."""
     findings, name = Findings(), str(file)
     topology: model.Topology | None = None
-    handlers: list[building.HandlerPlace] = []
+    handlers: list[building.CodePlace] = []
     try:
         root = _tree(name, os.environ if environ is None else environ, overrides or {}, findings)
         topology, handlers = building.topology(root, name, findings)

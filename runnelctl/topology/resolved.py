@@ -53,12 +53,15 @@ def _retention(retention: model.Retention) -> dict[str, Any]:
 
 
 def _processor(processor: model.Processor) -> dict[str, Any]:
-    retry, batch, commit = processor.retry, processor.batch, processor.commit
+    retry, batch, commit, parked = processor.retry, processor.batch, processor.commit, processor.max_parked
     written = {
         "stream": processor.stream,
         "handler": processor.handler,
         "processes": processor.processes,
         "policy": processor.policy.value,
+        "scope": processor.scope.value,
+        "max_parked": {"events": parked.events, "size": size_text(parked.size_bytes)},
+        "state": processor.state_ttl_ms and {"ttl": duration_text(processor.state_ttl_ms)},
         "retry": {
             "attempts": retry.attempts,
             "backoff": duration_text(retry.backoff_ms),
@@ -67,6 +70,7 @@ def _processor(processor: model.Processor) -> dict[str, Any]:
         "timeout": duration_text(processor.timeout_ms),
         "batch": batch and {"size": batch.size, "within": duration_text(batch.within_ms)},
         "commit": {"every": duration_text(commit.every_ms), "events": commit.events},
+        "middleware": list(processor.middleware) or None,
         "dead_letter": processor.dead_letter,
         "start": processor.start.value,
         "max_memory": processor.max_memory_bytes and size_text(processor.max_memory_bytes),

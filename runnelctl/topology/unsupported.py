@@ -9,17 +9,15 @@ from __future__ import annotations
 _KEYS = {
     "": {"tasks": "tasks", "start": "start (fork or spawn)"},
     "streams.*": {"record": "record"},
-    "processors.*": {"match": "match", "middleware": "middleware"},
-    "defaults": {"match": "match", "middleware": "middleware"},
+    "processors.*": {"match": "match"},
+    "defaults": {"match": "match"},
 }
 
 _VALUES = {
     "streams.*.codec": ("msgpack", "fields"),
     "streams.*.compression": ("zstd", "lz4", "gzip"),
     "streams.*.partitioner": ("ring",),
-    "processors.*.scope": ("key",),
     "processors.*.order": ("key",),
-    "defaults.scope": ("key",),
     "defaults.order": ("key",),
 }
 

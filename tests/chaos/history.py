@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,11 @@ from typing import Any, NamedTuple
 Id = tuple[int, int]
 Unit = tuple[str, int]  # processor, partition
 STREAM_OF = {"sink": "events", "echo": "echoes"}
+
+
+#: What was acknowledged a little before a cut may be lost with it, since replication lags; what was handled before it
+#: may be handled again, since commits lag; and a call that began before the cut was noticed may end later.
+_LAG_NS, _HANDLED_NS, _AFTER_NS = 300_000_000, 5_000_000_000, 3_000_000_000
 
 
 class Effect(NamedTuple):
@@ -44,6 +50,7 @@ class Sent:
     acked: list[Id] = field(default_factory=list)
     attempts: int = 0
     refused: int = 0
+    acked_at: list[int] = field(default_factory=list)
 
     @property
     def doubtful(self) -> int:
@@ -62,6 +69,20 @@ class Taken(NamedTuple):
     raw: bool = False
 
 
+class Change(NamedTuple):
+    """What Redis let pass: a lease that was taken ("a"), a commit ("c"), a release ("r"), or a gap in what is known."""
+
+    kind: str
+    unit: Unit
+    epoch: int
+    nonce: str
+    seq: int
+    expected: str
+    cursor: str
+    n: int
+    at: int
+
+
 @dataclass(slots=True)
 class History:
     """Everything; a hand-made one is what the checker's own tests are made of."""
@@ -69,6 +90,7 @@ class History:
     ttl_ns: int = 2_000_000_000
     commit_events: int = 100
     partitions: int = 16
+    at_once: int = 0  # handlers of a partition with order: key; 0 with order: partition
     effects: list[Effect] = field(default_factory=list)
     sent: dict[tuple[str, int], Sent] = field(default_factory=lambda: defaultdict(Sent))
     taken: dict[str, dict[int, list[Taken]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
@@ -80,7 +102,32 @@ class History:
     samples: list[dict[str, Any]] = field(default_factory=list)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)  # where the product's own output calls something a defect
+    alarms: list[str] = field(default_factory=list)  # where it says that Redis lost something
     leaks: list[str] = field(default_factory=list)  # files that hold the secret
+    files: int = 0
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def cuts(self) -> list[tuple[int, int]]:
+        """From when until when Redis took what it had forgotten afterwards."""
+        return [(action["cut"], action["end"]) for action in self.actions if "cut" in action]
+
+    @property
+    def removed(self) -> set[tuple[int, Id]]:
+        """Entries of `events` that a stranger removed before they were handled, by what the product says."""
+        return {
+            (action["partition"], id_of(entry))
+            for action in self.actions
+            for entry in (*action.get("lost", ()), *action.get("passed", ()))
+        }
+
+    def forgotten(self, at: int) -> bool:
+        """Whether Redis may have lost what it took then."""
+        return any(begin - _LAG_NS <= at <= end + _AFTER_NS for begin, end in self.cuts)
+
+    def again(self, first: int, second: int) -> bool:
+        """Whether Redis, having lost something, may have had an event handled a second time."""
+        return any(begin - _HANDLED_NS <= first <= end + _AFTER_NS and second >= begin for begin, end in self.cuts)
 
 
 def id_of(text: str) -> Id:
@@ -92,10 +139,12 @@ def read(directory: Path, secret: str) -> History:
     """The history of a run. Raises OSError if there is none."""
     options = json.loads((directory / "options.json").read_text())
     history = History(
-        ttl_ns=options["ttl_ms"] * 1_000_000, commit_events=options["commit_events"], partitions=options["partitions"]
-    )
+        ttl_ns=options["ttl_ms"] * 1_000_000, commit_events=options["commit_events"], partitions=options["partitions"],
+        at_once=options.get("concurrency", 1) if options.get("order") == "key" else 0,
+    )  # fmt: skip
     for line in _lines(directory / "effects"):
         history.effects.append(_effect(line.split()))
+    history.changes = [_change(line.split()) for line in _lines(directory / "commits")]
     for path in sorted(directory.glob("intents.*")):
         for line in _lines(path):
             note_sent(history, line.split())
@@ -105,15 +154,35 @@ def read(directory: Path, secret: str) -> History:
     for entry in _json_lines(directory / "own.jsonl"):
         history.own[entry["processor"], entry["partition"]] = entry
     history.states = {entry["key"]: entry for entry in _json_lines(directory / "states.jsonl")}
+    for streams in history.taken.values():
+        for entries in streams.values():
+            entries.sort(key=lambda entry: entry.id)  # what was removed was written down first
     history.actions = _json_lines(directory / "actions.jsonl")
     history.hosts = _json_lines(directory / "hosts.jsonl")
     history.samples = _json_lines(directory / "samples.jsonl")
     history.facts = {fact["what"]: fact for fact in _json_lines(directory / "facts.jsonl")}
     for path in sorted(directory.glob("up.*.out")):
         history.complaints += [f"{path.name}: {line}" for line in _lines(path) if "a defect" in line]
-    found = (path for path in directory.rglob("*") if path.is_file())
-    history.leaks = [str(path.relative_to(directory)) for path in found if secret.encode() in path.read_bytes()]
+    for path in (*sorted(directory.glob("up.*.out")), *sorted(directory.glob("producer.*.out"))):
+        history.alarms += [f"{path.name}: {line}" for line in _lines(path) if any(word in line for word in _ALARMS)]
+    found = [path for path in directory.rglob("*") if path.is_file()]
+    history.files = len(found)
+    history.leaks = [str(path.relative_to(directory)) for path in found if holds(path, secret.encode())]
     return history
+
+
+_ALARMS = ("Redis went back in time", "has lost records that it had acknowledged")
+
+
+def holds(path: Path, secret: bytes) -> bool:
+    """Whether a file has the secret in it, however large it is."""
+    end = b""
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            if secret in end + part:
+                return True
+            end = part[-len(secret) :]
+    return False
 
 
 def note_sent(history: History, words: list[str]) -> None:
@@ -123,6 +192,7 @@ def note_sent(history: History, words: list[str]) -> None:
         sent.attempts += 1
     elif words[0] == "a":
         sent.acked.append(id_of(words[3]))
+        sent.acked_at.append(int(words[4]))
     elif words[0] == "r":
         sent.refused += 1
 
@@ -130,8 +200,22 @@ def note_sent(history: History, words: list[str]) -> None:
 def _effect(words: list[str]) -> Effect:
     processor, host, pid, epoch, partition, event_id, key, seq, start, end = words
     return Effect(
-        processor, host, int(pid), int(epoch), int(partition), id_of(event_id), key, int(seq), int(start), int(end)
-    )
+        sys.intern(processor), sys.intern(host), int(pid), int(epoch), int(partition), id_of(event_id),
+        sys.intern(key), int(seq), int(start), int(end),
+    )  # fmt: skip
+
+
+def _change(words: list[str]) -> Change:
+    match words:
+        case ["a", processor, partition, epoch, nonce, cursor, _, at]:
+            return Change("a", (processor, int(partition)), int(epoch), nonce, 0, "", cursor, 0, int(at))
+        case ["c", processor, partition, epoch, nonce, seq, expected, new, n, at]:
+            unit = (sys.intern(processor), int(partition))
+            return Change("c", unit, int(epoch), nonce, int(seq), expected, new, int(n), int(at))
+        case ["r", processor, partition, epoch, nonce, at]:
+            return Change("r", (processor, int(partition)), int(epoch), nonce, 0, "", "", 0, int(at))
+        case _:
+            return Change("gap", ("", 0), 0, "", 0, "", "", 0, int(words[1]))
 
 
 def _taken(entry: dict[str, Any]) -> Taken:
@@ -142,7 +226,8 @@ def _taken(entry: dict[str, Any]) -> Taken:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines() if path.exists() else []
+    """Lines that were written to their end."""
+    return path.read_text(errors="replace").split("\n")[:-1] if path.exists() else []
 
 
 def _json_lines(path: Path) -> list[dict[str, Any]]:

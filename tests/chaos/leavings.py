@@ -14,10 +14,10 @@ _FIELDS = ("epoch", "nonce", "owner", "cursor", "count", "block")
 Note = Callable[..., None]
 
 
-def _entries(client: Any, name: str) -> Any:
+def entries(client: Any, name: str, until: str = "+") -> Any:
     """All entries of a stream, in order."""
     after = "-"
-    while found := client.xrange(name, after, "+", count=_READ):
+    while found := client.xrange(name, after, until, count=_READ):
         yield from found
         after = "(" + found[-1][0].decode()
 
@@ -31,14 +31,20 @@ def _taken(fields: dict[bytes, bytes]) -> dict[str, Any]:
         return {"raw": repr(fields)[:200]}
 
 
+def note_taken(note: Note, stream: str, partition: int, found: Any) -> None:
+    """Write entries (id, fields) to taken.jsonl."""
+    for entry, fields in found:
+        note("taken.jsonl", stream=stream, partition=partition, id=entry, **_taken(fields))
+
+
 def save(client: redis.Redis, note: Note, partitions: dict[str, int]) -> None:
     """Write taken.jsonl, dead.jsonl, own.jsonl and states.jsonl. `partitions`: stream -> how many."""
     for stream, count in partitions.items():
         for partition in range(count):
-            for entry, fields in _entries(client, f"{{chaos:{stream}:{partition}}}:events"):
-                note("taken.jsonl", stream=stream, partition=partition, id=entry.decode(), **_taken(fields))
+            found = entries(client, f"{{chaos:{stream}:{partition}}}:events")
+            note_taken(note, stream, partition, ((entry.decode(), fields) for entry, fields in found))
     for name in sorted(client.scan_iter(match="{chaos:*.dead:*}:events", count=1_000)):
-        for entry, fields in _entries(client, name.decode()):
+        for entry, fields in entries(client, name.decode()):
             told = {
                 key.decode()[7:]: value.decode("utf-8", "replace")
                 for key, value in fields.items()

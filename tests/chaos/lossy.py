@@ -10,6 +10,8 @@ delay           every piece 200 ms late
 split           byte by byte
 hold-requests   what clients send is kept back and delivered late, even if they have hung up meanwhile
 hold-replies    what the server answers is kept back and delivered late
+
+`target HOST PORT` closes every connection and hands new ones on to another server.
 """
 
 from __future__ import annotations
@@ -31,11 +33,18 @@ class Proxy:
         self._target = (host, port)
         self.mode = "normal"
         self._changed = asyncio.Event()
+        self._open: set[asyncio.StreamWriter] = set()
 
     def set(self, mode: str) -> None:
         self.mode = mode
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def aim(self, host: str, port: int) -> None:
+        """Another server from now on."""
+        self._target = (host, port)
+        for writer in self._open:
+            writer.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client, to the end of either side."""
@@ -44,6 +53,7 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
+        self._open |= {writer, server_writer}
         requests = asyncio.create_task(self._pass(reader, server_writer, "requests"))
         replies = asyncio.create_task(self._pass(server_reader, writer, "replies"))
         _, pending = await asyncio.wait({requests, replies}, return_when=asyncio.FIRST_COMPLETED)
@@ -51,6 +61,7 @@ class Proxy:
             await asyncio.wait({requests}, timeout=30)
         for task in pending:
             task.cancel()
+        self._open -= {writer, server_writer}
         for side in (writer, server_writer):
             with contextlib.suppress(OSError, RuntimeError):
                 side.transport.abort() if side is writer else side.close()
@@ -85,8 +96,13 @@ async def _main(listen: tuple[str, int], target: tuple[str, int]) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
     print("listening", flush=True)
     while line := await stdin.readline():
-        proxy.set(line.decode().strip())
-        print(proxy.mode, flush=True)
+        order = line.decode().strip()
+        word, *words = order.split()
+        if word == "target":
+            proxy.aim(words[0], int(words[1]))
+        else:
+            proxy.set(word)
+        print(order, flush=True)
 
 
 if __name__ == "__main__":

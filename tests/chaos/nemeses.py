@@ -1,73 +1,20 @@
-"""What can be done to a run. Each nemesis is a generator that yields how many seconds to wait before it goes on, so
-that several are under way at a time in one thread. Whatever it breaks it mends, also when it is cut short.
-"""
+"""What can be done to a run without losing anything that Redis took; what loses something is in losses.py."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import signal
 import time
-from collections.abc import Callable, Generator
 from typing import Any
 
-import psutil
+from tests.chaos import leavings, losses
+from tests.chaos.backend import CLOCKED, faketime
+from tests.chaos.steps import POLL_S, TTLS, Nemesis, Steps, again, send, steady, steps, working_host
+from tests.chaos.world import PROCESSORS, Host, World
 
-from tests.chaos.world import Host, World
-
-Steps = Generator[float, None, None]
-Nemesis = Callable[[World, random.Random], Steps]
-_TTLS = (0.5, 1.5, 5.0)
-_POLL_S = 0.05
-
-
-class Claimed:
-    """Waiting for the exclusive use of something: two nemeses must not mend each other's breakage."""
-
-    def __init__(self, world: World, *names: str) -> None:
-        self.world, self.names = world, set(names)
-
-    def wait(self) -> Steps:
-        while self.world.claims & self.names:
-            yield _POLL_S
-        self.world.claims |= self.names
-
-    def free(self) -> None:
-        self.world.claims -= self.names
-        self.world.trouble_at = time.monotonic()
-
-
-def _steps(world: World, nemesis: str, claims: list[str], body: Callable[[dict[str, Any]], Steps]) -> Steps:
-    """Claim, run the body, write down what it did and when."""
-    claimed = Claimed(world, *claims)
-    yield from claimed.wait()
-    note: dict[str, Any] = {"nemesis": nemesis, "at": time.monotonic_ns()}
-    try:
-        yield from body(note)
-    finally:
-        claimed.free()
-        note.setdefault("end", time.monotonic_ns())
-        world.note("actions.jsonl", **note)
-
-
-def _steady(world: World, rng: random.Random) -> str:
-    return f"h{rng.randrange(world.options.hosts)}"
-
-
-def _host(world: World, name: str) -> Steps:
-    """Wait until the host, which is claimed, works."""
-    while name not in world.hosts or not world.processes(world.hosts[name], "sink"):
-        if name not in world.hosts or world.ended(world.hosts[name]):
-            world.up(name, int(name[1:]))
-        yield _POLL_S
-
-
-def _send(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+_DRAIN_WHILE_FULL_S = 30.0
 
 
 def _kinds(world: World, host: Host, kind: str) -> list[int]:
@@ -87,10 +34,10 @@ def _victims(world: World, host: Host, kind: str, rng: random.Random) -> list[in
 
 def _kill(kind: str) -> Nemesis:
     def nemesis(world: World, rng: random.Random) -> Steps:
-        name = _steady(world, rng)
+        name = steady(world, rng)
 
         def body(note: dict[str, Any]) -> Steps:
-            yield from _host(world, name)
+            yield from working_host(world, name)
             host = world.hosts[name]
             victims = _victims(world, host, kind, rng)
             whole = kind in ("supervisor", "host")
@@ -99,60 +46,38 @@ def _kill(kind: str) -> Nemesis:
                 host.ask()
             note |= {"at": time.monotonic_ns(), "host": name, "killed": victims}
             note["pids"] = everyone if whole else victims
-            _send(victims, signal.SIGKILL)
+            send(victims, signal.SIGKILL)
             note["end"] = time.monotonic_ns()
             if whole:
-                yield from _again(world, name, everyone, note, rng)
+                yield from again(world, name, everyone, note, rng)
 
-        yield from _steps(world, f"kill-{kind}", [f"host:{name}"], body)
+        yield from steps(world, f"kill-{kind}", [f"host:{name}"], body)
 
     return nemesis
 
 
-def _again(world: World, name: str, gone: list[int], note: dict[str, Any], rng: random.Random) -> Steps:
-    """Nobody may outlive the supervisor; then a new `up`."""
-    until = time.monotonic() + 5
-    while (left := [pid for pid in gone if _lives(pid)]) and time.monotonic() < until:
-        host = world.hosts.get(name)
-        if host is not None:
-            world.ended(host)
-        yield _POLL_S
-    note["outlived"] = left
-    yield rng.random() * 1.5 * world.ttl_s
-    host = world.hosts.get(name)
-    if host is None or world.ended(host):
-        world.up(name, int(name[1:]))
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def _stop(kind: str) -> Nemesis:
     def nemesis(world: World, rng: random.Random) -> Steps:
-        name, ttls = _steady(world, rng), rng.choice(_TTLS)
+        name, ttls = steady(world, rng), rng.choice(TTLS)
 
         def body(note: dict[str, Any]) -> Steps:
-            yield from _host(world, name)
+            yield from working_host(world, name)
             victims = _victims(world, world.hosts[name], kind, rng)
             note |= {"at": time.monotonic_ns(), "host": name, "pids": victims, "paused": victims, "ttls": ttls}
             try:
-                _send(victims, signal.SIGSTOP)
+                send(victims, signal.SIGSTOP)
                 yield ttls * world.ttl_s
             finally:
                 note["end"] = time.monotonic_ns()
-                _send(victims, signal.SIGCONT)
+                send(victims, signal.SIGCONT)
 
-        yield from _steps(world, f"stop-{kind}", [f"host:{name}"], body)
+        yield from steps(world, f"stop-{kind}", [f"host:{name}"], body)
 
     return nemesis
 
 
 def _stop_redis(world: World, rng: random.Random) -> Steps:
-    ttls = rng.choice(_TTLS)
+    ttls = rng.choice(TTLS)
 
     def body(note: dict[str, Any]) -> Steps:
         note["ttls"] = ttls
@@ -162,7 +87,7 @@ def _stop_redis(world: World, rng: random.Random) -> Steps:
         finally:
             world.redis.resume()
 
-    yield from _steps(world, "stop-redis", ["redis"], body)
+    yield from steps(world, "stop-redis", ["redis"], body)
 
 
 def _kill_redis(world: World, rng: random.Random) -> Steps:
@@ -176,7 +101,7 @@ def _kill_redis(world: World, rng: random.Random) -> Steps:
         finally:
             world.redis.start()
 
-    yield from _steps(world, "kill-redis", ["redis"], body)
+    yield from steps(world, "kill-redis", ["redis"], body)
 
 
 def _script_flush(world: World, rng: random.Random) -> Steps:
@@ -185,7 +110,7 @@ def _script_flush(world: World, rng: random.Random) -> Steps:
             client.script_flush()
         yield 0
 
-    yield from _steps(world, "script-flush", ["redis"], body)
+    yield from steps(world, "script-flush", ["redis"], body)
 
 
 def _full(world: World, rng: random.Random) -> Steps:
@@ -197,14 +122,18 @@ def _full(world: World, rng: random.Random) -> Steps:
             client.config_set("maxmemory", 1_000_000)
             try:
                 yield seconds
+                until = time.monotonic() + _DRAIN_WHILE_FULL_S
+                while (left := leavings.settled(client, world.streams, PROCESSORS)) and time.monotonic() < until:
+                    yield POLL_S
+                note["undrained"] = left
             finally:
                 client.config_set("maxmemory", 0)
 
-    yield from _steps(world, "full", ["redis"], body)
+    yield from steps(world, "full", ["redis"], body)
 
 
-def _proxied(nemesis: str, mode: str, longest_ttls: float) -> Nemesis:
-    def steps(world: World, rng: random.Random) -> Steps:
+def _proxied(name: str, mode: str, longest_ttls: float) -> Nemesis:
+    def nemesis(world: World, rng: random.Random) -> Steps:
         seconds = rng.uniform(0.2, longest_ttls * world.ttl_s)
 
         def body(note: dict[str, Any]) -> Steps:
@@ -214,19 +143,19 @@ def _proxied(nemesis: str, mode: str, longest_ttls: float) -> Nemesis:
             finally:
                 world.proxy("normal")
 
-        yield from _steps(world, nemesis, ["redis"], body)
+        yield from steps(world, name, ["redis"], body)
 
-    return steps
+    return nemesis
 
 
 def _cut_host(world: World, rng: random.Random) -> Steps:
     """Its network goes and comes back; what was sent meanwhile arrives late."""
-    name, ttls = _steady(world, rng), rng.choice(_TTLS)
+    name, ttls = steady(world, rng), rng.choice(TTLS)
     net = world.network
     assert net is not None
 
     def body(note: dict[str, Any]) -> Steps:
-        yield from _host(world, name)
+        yield from working_host(world, name)
         host = world.hosts[name]
         pids = [p.pid for p in world.processes(host, of_host=True)]
         note |= {"at": time.monotonic_ns(), "host": name, "pids": pids, "ttls": ttls}
@@ -236,31 +165,31 @@ def _cut_host(world: World, rng: random.Random) -> Steps:
         finally:
             net.heal(host.number)
 
-    yield from _steps(world, "cut-host", [f"host:{name}"], body)
+    yield from steps(world, "cut-host", [f"host:{name}"], body)
 
 
 def _power(world: World, rng: random.Random) -> Steps:
     """A host is gone from one moment to the next: no connection of it is ever closed."""
-    name = _steady(world, rng)
+    name = steady(world, rng)
     net = world.network
     assert net is not None
 
     def body(note: dict[str, Any]) -> Steps:
-        yield from _host(world, name)
+        yield from working_host(world, name)
         host = world.hosts[name]
         pids = [p.pid for p in world.processes(host, of_host=True)]
         note |= {"at": time.monotonic_ns(), "host": name, "pids": pids, "killed": pids}
         net.cut(host.number)
         try:
-            _send(pids, signal.SIGKILL)
+            send(pids, signal.SIGKILL)
             host.ask()
             yield rng.uniform(0.5, 2) * world.ttl_s
         finally:
             net.heal(host.number)
         note["end"] = time.monotonic_ns()
-        yield from _again(world, name, pids, note, rng)
+        yield from again(world, name, pids, note, rng)
 
-    yield from _steps(world, "power", [f"host:{name}"], body)
+    yield from steps(world, "power", [f"host:{name}"], body)
 
 
 def _storm(world: World, rng: random.Random) -> Steps:
@@ -269,10 +198,10 @@ def _storm(world: World, rng: random.Random) -> Steps:
     def body(note: dict[str, Any]) -> Steps:
         visitors: list[tuple[float, Host]] = []
         note["pids"] = []
-        for _ in range(rng.randint(3, 6)):
+        for _ in range(rng.choice((4, 6, 10))):
             host = world.visitor()
             world.claims.add(f"host:{host.name}")
-            visitors.append((time.monotonic() + rng.uniform(0.5, 4), host))
+            visitors.append((time.monotonic() + rng.uniform(0.5, 4.5), host))
             yield rng.uniform(0, 1)
         try:
             for leaves, host in sorted(visitors, key=lambda each: each[0]):
@@ -287,11 +216,11 @@ def _storm(world: World, rng: random.Random) -> Steps:
                 if time.monotonic() > until:
                     note["stuck"] = [host.name for _, host in visitors if host.name in world.hosts]
                     break
-                yield _POLL_S
+                yield POLL_S
         finally:
             world.claims -= {f"host:{host.name}" for _, host in visitors}
 
-    yield from _steps(world, "storm", ["storm"], body)
+    yield from steps(world, "storm", ["storm"], body)
 
 
 def _rolling(world: World, rng: random.Random) -> Steps:
@@ -300,7 +229,7 @@ def _rolling(world: World, rng: random.Random) -> Steps:
         name = f"h{number}"
 
         def body(note: dict[str, Any], name: str = name, number: int = number) -> Steps:
-            yield from _host(world, name)
+            yield from working_host(world, name)
             host = world.hosts[name]
             pids = [p.pid for p in world.processes(host, of_host=True)]
             note |= {"at": time.monotonic_ns(), "host": name, "pids": pids}
@@ -311,11 +240,11 @@ def _rolling(world: World, rng: random.Random) -> Steps:
                 if time.monotonic() > until:
                     note["stuck"] = [name]
                     host.process.kill()
-                yield _POLL_S
+                yield POLL_S
             note["end"] = time.monotonic_ns()
             world.up(name, number)
 
-        yield from _steps(world, "rolling", [f"host:{name}"], body)
+        yield from steps(world, "rolling", [f"host:{name}"], body)
 
 
 _CORRUPT: tuple[dict[str, Any], ...] = (
@@ -325,6 +254,7 @@ _CORRUPT: tuple[dict[str, Any], ...] = (
     {"data": b'{"key": "k4", "seq": NaN}', "key": "k4"},
     {"data": b'{"seq": 1}'},
     {"rubbish": b"x"},
+    {"data": b'{"key": "k5", "pad": "' + b"x" * (8 << 20) + b'"}', "key": "k5"},
 )
 
 
@@ -340,7 +270,7 @@ def _corrupt(world: World, rng: random.Random) -> Steps:
                 note["entries"].append([partition, entry.decode()])
         yield 0
 
-    yield from _steps(world, "corrupt", ["redis"], body)
+    yield from steps(world, "corrupt", ["redis"], body)
 
 
 def _handlers(world: World, rng: random.Random) -> Steps:
@@ -352,12 +282,86 @@ def _handlers(world: World, rng: random.Random) -> Steps:
             world.order(f"do {do}")
         yield 0
 
-    yield from _steps(world, "handlers", [], body)
+    yield from steps(world, "handlers", [], body)
 
 
-MISDEEDS = ("raise", "kill", "block", "hang", "slow", "slow", "flood", "hoard")
+def _eviction(world: World, rng: random.Random) -> Steps:
+    """Somebody lets Redis evict keys: who starts now must refuse; who runs must not be hurt by the setting alone."""
 
-ALL: dict[str, Nemesis] = {
+    def body(note: dict[str, Any]) -> Steps:
+        with contextlib.closing(world.client()) as client:
+            client.config_set("maxmemory-policy", rng.choice(("allkeys-lru", "volatile-ttl")))
+            host = world.visitor()
+            world.claims.add(f"host:{host.name}")
+            try:
+                until = time.monotonic() + 20
+                while host.process.poll() is None and time.monotonic() < until:
+                    yield POLL_S
+                note["started"] = host.process.poll() in (None, 0)
+            finally:
+                client.config_set("maxmemory-policy", "noeviction")
+                host.process.kill()
+                host.process.wait()
+                world.ended(host)
+                world.claims.discard(f"host:{host.name}")
+
+    yield from steps(world, "eviction", ["redis"], body)
+
+
+def _restart(world: World, rng: random.Random) -> Steps:
+    """`runnelctl restart`: every slice of a processor is replaced, one after the other."""
+
+    def body(note: dict[str, Any]) -> Steps:
+        yield from losses.operator(world, note, "restart", "sink")
+
+    yield from steps(world, "restart", ["restart"], body)
+
+
+def _stop_beats(world: World, rng: random.Random) -> Steps:
+    """Keeper and supervisor stand still: the slices, which do not, must stop before another host takes over."""
+    name, ttls = steady(world, rng), rng.choice(TTLS)
+
+    def body(note: dict[str, Any]) -> Steps:
+        yield from working_host(world, name)
+        host = world.hosts[name]
+        stopped = [host.process.pid, *_kinds(world, host, "keeper")]
+        pids = [p.pid for p in world.processes(host, of_host=True)]
+        note |= {"at": time.monotonic_ns(), "host": name, "pids": pids, "ttls": ttls}
+        try:
+            send(stopped, signal.SIGSTOP)
+            yield ttls * world.ttl_s
+        finally:
+            note["end"] = time.monotonic_ns()
+            send(stopped, signal.SIGCONT)
+
+    yield from steps(world, "stop-beats", [f"host:{name}"], body)
+
+
+def _clock(of: str) -> Nemesis:
+    """A wall clock jumps by half a minute and, later, back."""
+
+    def nemesis(world: World, rng: random.Random) -> Steps:
+        name, jump, seconds = steady(world, rng), rng.choice(("+30", "-30")), rng.uniform(1.5, 2.5 * world.ttl_s)
+        file = world.clock("redis" if of == "redis" else name)
+
+        def body(note: dict[str, Any]) -> Steps:
+            note["jump_s"] = int(jump)
+            file.write_text(f"{jump}\n")
+            try:
+                yield seconds
+            finally:
+                file.write_text("+0\n")
+
+        yield from steps(world, f"clock-{of}", [f"clock:{file.name}"], body)
+
+    return nemesis
+
+
+MISDEEDS = (
+    "raise", "kill", "block", "hang", "spin", "segfault", "eat", "slow", "slow", "flood", "hoard",
+)  # fmt: skip
+
+HARMLESS: dict[str, Nemesis] = {
     "kill-slice": _kill("slice"),
     "kill-keeper": _kill("keeper"),
     "kill-supervisor": _kill("supervisor"),
@@ -366,10 +370,12 @@ ALL: dict[str, Nemesis] = {
     "stop-keeper": _stop("keeper"),
     "stop-supervisor": _stop("supervisor"),
     "stop-host": _stop("host"),
+    "stop-beats": _stop_beats,
     "stop-redis": _stop_redis,
     "kill-redis": _kill_redis,
     "script-flush": _script_flush,
     "full": _full,
+    "eviction": _eviction,
     "lose-replies": _proxied("lose-replies", "lose", 1.0),
     "half-open": _proxied("half-open", "half-open", 2.5),
     "delay": _proxied("delay", "delay", 2.5),
@@ -380,10 +386,39 @@ ALL: dict[str, Nemesis] = {
     "power": _power,
     "storm": _storm,
     "rolling": _rolling,
+    "restart": _restart,
     "corrupt": _corrupt,
     "handlers": _handlers,
 }
+CLOCKS: dict[str, Nemesis] = {"clock-host": _clock("host"), "clock-redis": _clock("redis")}
+ALL: dict[str, Nemesis] = HARMLESS | losses.ALL | CLOCKS
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "harmless": tuple(HARMLESS), "losses": (*HARMLESS, *losses.ALL), "clocks": (*HARMLESS, *CLOCKS), "all": tuple(ALL),
+}  # fmt: skip
 NEED_NETWORK = frozenset({"cut-host", "power"})
+
+
+def chosen(wanted: str, *, netns: bool, server: str) -> tuple[list[str], list[str]]:
+    """Nemeses from names and families, separated by commas; and sentences about those that can't be had here.
+
+    Raises KeyError for a name that there is not.
+    """
+    names: dict[str, None] = {}
+    for word in wanted.split(","):
+        names |= dict.fromkeys(FAMILIES.get(word, (word,)))
+    if unknown := names.keys() - ALL.keys():
+        raise KeyError(", ".join(sorted(unknown)))
+    without, said = set[str](), []
+    if not netns and (missing := names.keys() & NEED_NETWORK):
+        without |= missing
+        said.append(f"no network namespaces (they need root): without {', '.join(sorted(missing))}")
+    if faketime() is None and (missing := names.keys() & CLOCKED):
+        without |= missing
+        said.append(f"libfaketime is not installed: without {', '.join(sorted(missing))}")
+    elif server == "redis" and "clock-redis" in names:
+        without.add("clock-redis")
+        said.append("Debian's redis-server 7.0 does not start under libfaketime: without clock-redis")
+    return [name for name in names if name not in without], said
 
 
 def schedule(seed: int, seconds: float, names: list[str], pace_s: float) -> list[tuple[float, str, int]]:

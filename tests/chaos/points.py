@@ -12,10 +12,18 @@ from typing import Any
 
 from runnelctl.core.model import Partitioner
 from runnelctl.core.routing import partition_of
-from tests.chaos.history import STREAM_OF, Effect, History, Id, Taken, Unit
+from tests.chaos.history import STREAM_OF, Change, Effect, History, Id, Taken, Unit
 from tests.chaos.relay import chain
 
-FATAL = ("raise", "kill", "block", "hang")  # misdeeds that must end as dead letters; the others just take long
+FATAL = (
+    "raise",
+    "kill",
+    "block",
+    "hang",
+    "spin",
+    "segfault",
+    "eat",
+)  # misdeeds that must end as dead letters; the others just take long
 _SHOWN = 5
 #: A handler may outlast its lease by what it took beyond the margin that the runtime keeps, an eighth of a ttl.
 _MARGIN = 1 / 8
@@ -34,19 +42,22 @@ def loss(history: History) -> Iterator[str]:
     """1. What was acknowledged is in Redis; what is in Redis was handled or is a dead letter; nothing else was."""
     yield from _acknowledged(history)
     yield from _copies(history)
+    yield from _told(history)
     done = {(effect.unit, effect.id) for effect in history.effects}
-    dead = _dead(history)
+    dead, removed = _dead(history), history.removed
     for processor, stream in STREAM_OF.items():
         entries = {(partition, entry.id): entry for partition, entry in _entries(history, stream)}
         lost = [
             f"{processor}:{partition} {event}" for partition, event in entries
             if ((processor, partition), event) not in done and (processor, partition, event) not in dead
+            and not (processor == "sink" and (partition, event) in removed)
         ]  # fmt: skip
         if lost:
             yield f"{len(lost)} event(s) were neither handled nor dead-lettered: {lost[:_SHOWN]}"
         strange = [
             str(effect) for effect in history.effects
-            if effect.processor == processor and _strange(effect, entries.get((effect.partition, effect.id)))
+            if effect.processor == processor
+            and _strange(history, effect, entries.get((effect.partition, effect.id)))
         ]  # fmt: skip
         if strange:
             yield f"{len(strange)} effect(s) of events that Redis does not hold so: {strange[:_SHOWN]}"
@@ -58,8 +69,10 @@ def _acknowledged(history: History) -> Iterator[str]:
     gone = []
     for (key, seq), sent in history.sent.items():
         partition = partition_of(key, history.partitions, Partitioner.CRC32)
-        for event in sent.acked:
+        for number, event in enumerate(sent.acked):
             entry = stored.get((partition, event))
+            if entry is None and sent.acked_at and history.forgotten(sent.acked_at[number]):
+                continue
             if entry is None or (entry.key, entry.seq) != (key, seq):
                 gone.append(f"{key}/{seq} as {event}")
     if gone:
@@ -79,7 +92,20 @@ def _copies(history: History) -> Iterator[str]:
         yield f"{len(wrong)} event(s) are in Redis too often: {wrong[:_SHOWN]}"
 
 
-def _strange(effect: Effect, entry: Taken | None) -> bool:
+def _told(history: History) -> Iterator[str]:
+    """Loss is said, with the right number, and only loss is."""
+    for action in history.actions:
+        if action.get("passed"):
+            yield f"{action['nemesis']}: {len(action['passed'])} removed event(s) were passed over without a word"
+        if "said" in action and action["said"] != len(action["lost"]):
+            yield f"{action['nemesis']}: {action['said']} event(s) are said to be lost, {len(action['lost'])} are"
+    if history.alarms and not history.cuts:
+        yield f"Redis is said to have lost something, which it has not: {history.alarms[:_SHOWN]}"
+
+
+def _strange(history: History, effect: Effect, entry: Taken | None) -> bool:
+    if entry is None and history.forgotten(effect.start):
+        return False
     return entry is None or entry.raw or (entry.key, entry.seq) != (effect.key, effect.seq)
 
 
@@ -95,6 +121,7 @@ def _verdicts(
     innocent = [event for event in counted if event not in guilty]
     if innocent:
         yield f"{len(innocent)} innocent event(s) of {processor} are dead letters: {innocent[:_SHOWN]}"
+    guilty -= history.removed
     spared = [place for place in guilty if place not in counted and ((processor, place[0]), place[1]) not in done]
     both = [place for place in guilty if ((processor, place[0]), place[1]) in done]
     if both:
@@ -105,15 +132,16 @@ def _verdicts(
 
 def order(history: History) -> Iterator[str]:
     """2. First effects come in the order in which Redis took the events, and that is the order of each key's sends."""
-    highest: dict[Unit, Id] = {}
+    highest: dict[tuple[Unit, str], Id] = {}
     seen: set[tuple[Unit, Id]] = set()
     for effect in history.effects:
         if (effect.unit, effect.id) in seen:
             continue
         seen.add((effect.unit, effect.id))
-        if effect.id < highest.get(effect.unit, (0, 0)):
+        line = (effect.unit, effect.key if history.at_once else "")
+        if effect.id < highest.get(line, (0, 0)):
             yield f"first effect after that of a later event: {effect}"
-        highest[effect.unit] = max(effect.id, highest.get(effect.unit, (0, 0)))
+        highest[line] = max(effect.id, highest.get(line, (0, 0)))
     last: dict[str, tuple[int, Id]] = {}
     for (key, seq), sent in sorted(history.sent.items()):
         if sent.acked:
@@ -125,20 +153,26 @@ def order(history: History) -> Iterator[str]:
 
 def repeats(history: History) -> Iterator[str]:
     """3. Outside Redis an event is repeated only by a take-over, at its beginning, and within the commit bound."""
-    epoch_of: dict[tuple[Unit, Id], set[int]] = defaultdict(set)
-    fresh: set[tuple[Unit, int]] = set()
+    # Of each event its epochs, and when it was first begun.
+    known: dict[tuple[Unit, Id], tuple[list[int], int]] = {}
+    fresh: set[tuple[Unit, int, str]] = set()
     repeated: Counter[tuple[Unit, int]] = Counter()
     for effect in history.effects:
-        run, epochs = (effect.unit, effect.epoch), epoch_of[effect.unit, effect.id]
-        if effect.epoch in epochs:
-            yield f"handled twice under one epoch: {effect}"
-        elif epochs and effect.epoch > max(epochs):
-            repeated[run] += 1
-            if run in fresh:
-                yield f"repeated after fresh events of the same epoch: {effect}"
-        elif not epochs:
-            fresh.add(run)
-        epochs.add(effect.epoch)
+        run, line = (effect.unit, effect.epoch), (*(effect.unit, effect.epoch), effect.key if history.at_once else "")
+        before = known.get((effect.unit, effect.id))
+        if before is None:
+            known[effect.unit, effect.id] = ([effect.epoch], effect.start)
+            fresh.add(line)
+            continue
+        epochs, first = before
+        if not history.again(first, effect.start):
+            if effect.epoch in epochs:
+                yield f"handled twice under one epoch: {effect}"
+            elif effect.epoch > max(epochs):
+                repeated[run] += 1
+                if line in fresh:
+                    yield f"repeated after fresh events of the same epoch: {effect}"
+        epochs.append(effect.epoch)
     for (unit, epoch), count in repeated.items():
         if count > history.commit_events:
             yield f"{unit} epoch {epoch} repeated {count} events, the bound is {history.commit_events}"
@@ -150,10 +184,10 @@ def repeats(history: History) -> Iterator[str]:
 
 def inside(history: History) -> Iterator[str]:
     """3. Inside Redis everything happened exactly once and in order: counters, their chain of ids, emitted records."""
-    dead = _dead(history)
+    dead, removed = _dead(history), history.removed
     passed: dict[str, list[tuple[int, Taken]]] = defaultdict(list)
     for partition, entry in _entries(history, "events"):
-        if not entry.raw and ("sink", partition, entry.id) not in dead:
+        if not entry.raw and ("sink", partition, entry.id) not in dead and (partition, entry.id) not in removed:
             passed[entry.key].append((partition, entry))
     for key, entries in passed.items():
         links = 0
@@ -195,6 +229,47 @@ def epochs(history: History) -> Iterator[str]:
         newest[effect.unit] = max(effect.epoch, newest.get(effect.unit, 0))
 
 
+def fence(history: History) -> Iterator[str]:
+    """4, 5. By Redis' own account: every commit is that of the latest lease and follows the one before, epochs rise."""
+    leases: dict[Unit, Change] = {}  # the latest lease or commit, while it is known
+    newest: dict[Unit, int] = {}
+    nonces: dict[tuple[Unit, int], str] = {}
+    unsure = bool(history.cuts) and any("jump_s" in action for action in history.actions)
+    for change in history.changes:
+        unit, before = change.unit, leases.get(change.unit)
+        if change.kind == "gap":
+            leases.clear()
+            continue
+        who = f"{unit[0]}:{unit[1]} epoch {change.epoch}"
+        if not unsure and nonces.setdefault((unit, change.epoch), change.nonce) != change.nonce:
+            yield f"two owners under one epoch: {who} was granted to {nonces[unit, change.epoch]} and {change.nonce}"
+        if change.kind == "a":
+            if change.epoch <= newest.get(unit, 0) and not unsure:
+                yield f"epoch {newest[unit]} was followed by a lease with a lower one: {who}"
+            newest[unit] = max(change.epoch, newest.get(unit, 0))
+        elif before is not None and (change.epoch, change.nonce) != (before.epoch, before.nonce):
+            yield f"a {'commit' if change.kind == 'c' else 'release'} under a lease that was not the latest: {who}"
+        elif before is not None and before.kind == "r":
+            yield f"a commit after the release: {who}"
+        elif change.kind == "c" and before is not None:
+            if change.seq != before.seq + 1 or change.expected != before.cursor:
+                yield (
+                    f"commit {change.seq} from {change.expected} came after commit {before.seq} up to {before.cursor}: "
+                    f"{who}"
+                )
+            if _id(change.cursor) < _id(before.cursor):
+                yield f"the cursor went back from {before.cursor} to {change.cursor}: {who}"
+        if change.kind != "r":
+            leases[unit] = change
+        elif before is not None:
+            leases[unit] = before._replace(kind="r")
+
+
+def _id(text: str) -> Id:
+    ms, _, seq = text.partition("-")
+    return int(ms), int(seq or 0)
+
+
 def overlap(history: History) -> Iterator[str]:
     """6. Two owners' calls in a partition don't overlap, but where a process was stopped or its call was long."""
     began: dict[tuple[Unit, int], int] = {}
@@ -225,7 +300,8 @@ class _Excuses:
 
     def __init__(self, history: History) -> None:
         self._pauses: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        self._used: set[tuple[Unit, int, int]] = set()
+        self._used: Counter[tuple[Unit, int, int]] = Counter()
+        self._at_once = max(1, history.at_once)
         self._long_ns = history.ttl_ns * _MARGIN
         for action in history.actions:
             for pid in action.get("paused", ()):
@@ -234,8 +310,9 @@ class _Excuses:
     def hold(self, effect: Effect) -> bool:
         for begin, end in self._pauses.get(effect.pid, ()):
             use = (effect.unit, effect.pid, begin)
-            if effect.end >= begin and effect.start <= end + _WAKING_NS and use not in self._used:
-                self._used.add(use)
+            near = effect.end >= begin and effect.start <= end + _WAKING_NS
+            if near and self._used[use] < self._at_once:
+                self._used[use] += 1
                 return True
         return effect.end - effect.start > self._long_ns
 
@@ -244,10 +321,7 @@ def counts(history: History) -> Iterator[str]:
     """5. A cursor's count is the number of entries at or below it; at the end that is all of them."""
     for (processor, partition), own in sorted(history.own.items()):
         entries = history.taken[STREAM_OF[processor]][partition]
-        cursor = (0, 0)
-        if own["cursor"]:
-            ms, _, seq = own["cursor"].partition("-")
-            cursor = (int(ms), int(seq))
+        cursor = _id(own["cursor"] or "0-0")
         below = sum(entry.id <= cursor for entry in entries)
         if below != int(own["count"] or 0):
             yield f"{processor}:{partition}: count is {own['count']}, {below} entries lie at or below {own['cursor']}"
@@ -313,6 +387,12 @@ def leftovers(history: History) -> Iterator[str]:
             yield f"{action['nemesis']}: processes {action['outlived']} outlived their supervisor by 5 s"
         if action.get("stuck"):
             yield f"{action['nemesis']}: {action['stuck']} did not end within 40 s of being asked"
+        if action.get("undrained"):
+            yield f"{action['nemesis']}: not drained while Redis was full: {action['undrained'][:_SHOWN]}"
+        if action.get("started"):
+            yield f"{action['nemesis']}: a host started on a Redis that may evict keys"
+        if action.get("operator", ("", 0))[1] != 0:
+            yield f"{action['nemesis']}: `{action['operator'][0]}` ended with {action['operator'][1]}"
     for host in history.hosts:
         if host["what"] == "end" and not host["fair"]:
             asked = "asked to" if host["asked"] else "unasked"
@@ -362,8 +442,8 @@ def secrets(history: History) -> Iterator[str]:
 
 
 POINTS: dict[str, Point] = {
-    "loss": loss, "order": order, "repeats": repeats, "inside": inside, "epochs": epochs, "counts": counts,
-    "overlap": overlap, "recovery": recovery, "leftovers": leftovers, "secrets": secrets,
+    "loss": loss, "order": order, "repeats": repeats, "inside": inside, "epochs": epochs, "fence": fence,
+    "counts": counts, "overlap": overlap, "recovery": recovery, "leftovers": leftovers, "secrets": secrets,
 }  # fmt: skip
 
 
@@ -376,8 +456,7 @@ def _entries(history: History, stream: str) -> Iterator[tuple[int, Taken]]:
 def _dead_list(history: History) -> list[tuple[str, int, Id]]:
     found = []
     for letter in history.dead:
-        ms, _, seq = letter["event"].partition("-")
-        found.append((letter["processor"], int(letter["partition"]), (int(ms), int(seq))))
+        found.append((letter["processor"], int(letter["partition"]), _id(letter["event"])))
     return found
 
 

@@ -4,11 +4,16 @@ Redis, and inside Redis a state and an emitted record from which exactly-once ca
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import resource
+import select
 import signal
 import time
 import zlib
 from typing import Any
+
+import psutil
 
 _EFFECTS = os.open(os.environ.get("CHAOS_EFFECTS", os.devnull), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 _HOST = os.environ.get("CHAOS_HOST", "-")
@@ -17,6 +22,7 @@ _SLOW_S = 0.3
 _HOARD: list[bytes] = []
 _HOARD_BYTES = 220 << 20  # over the topology's max_memory at once
 _FLOOD_LINES = 5_000
+_FREE_BYTES = 256 << 20
 
 
 def chain(before: int, event_id: str) -> int:
@@ -43,6 +49,13 @@ def _misbehave(do: str, what: str) -> float:
         time.sleep(3_600)
     elif do == "hang":
         return 3_600
+    elif do == "spin":
+        while True:
+            pass
+    elif do == "segfault":
+        ctypes.string_at(0)
+    elif do == "eat":
+        _eat()
     elif do == "slow":
         return _SLOW_S
     elif do == "flood":
@@ -51,6 +64,16 @@ def _misbehave(do: str, what: str) -> float:
     elif do == "hoard":
         _HOARD.append(b"x" * _HOARD_BYTES)
     return 0.0
+
+
+def _eat() -> None:
+    """More memory than there is, within a limit that is this process's own."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + _FREE_BYTES, limits[1]))
+    try:
+        bytearray(4 * _FREE_BYTES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def _pass_on(event: Any, ctx: Any, state: dict[str, Any]) -> None:
@@ -65,7 +88,7 @@ async def relay(event: Any, ctx: Any) -> None:
     start = time.monotonic_ns()
     value = event.value
     more = _misbehave(value["do"], event.id) if "do" in value else 0.0
-    await asyncio.sleep(_SLEEP_S + more)
+    await asyncio.sleep(_SLEEP_S + more)  # with nothing to wait for it still gives the others a turn
     state = ctx.state  # before the effect: if it can't be had, nothing is done
     _write(event, ctx, start)
     _pass_on(event, ctx, state)
@@ -76,7 +99,8 @@ def relay_sync(event: Any, ctx: Any) -> None:
     start = time.monotonic_ns()
     value = event.value
     more = _misbehave(value["do"], event.id) if "do" in value else 0.0
-    time.sleep(_SLEEP_S + more)
+    if _SLEEP_S + more:
+        select.select([], [], [], _SLEEP_S + more)  # time.sleep fails under libfaketime (EINVAL)
     state = ctx.state  # before the effect: if it can't be had, nothing is done
     _write(event, ctx, start)
     _pass_on(event, ctx, state)

@@ -13,15 +13,15 @@ from pathlib import Path
 import psutil
 import redis
 
-from tests.chaos import leavings, nemeses
+from tests.chaos import history, leavings, nemeses
+from tests.chaos.backend import CANARY
 from tests.chaos.nemeses import Steps
-from tests.chaos.world import CANARY, Options, World
+from tests.chaos.world import PROCESSORS, Options, World
 from tests.waiting import wait_until
 
 _SAMPLE_S = 2.0
 _SETTLE_S = 90.0
 _WARM_EVENTS = 200
-PROCESSORS = {"sink": "events", "echo": "echoes"}
 
 
 class Run:
@@ -29,7 +29,6 @@ class Run:
 
     def __init__(self, world: World) -> None:
         self.world, self.options = world, world.options
-        self._partitions = {"events": self.options.partitions, "echoes": self.options.echo_partitions}
         self._heap: list[tuple[float, int, str, Steps]] = []
         self._number = itertools.count()
         self._sample_due = 0.0
@@ -105,7 +104,7 @@ class Run:
                 world.watch()
                 self._sample()
                 with contextlib.suppress(redis.RedisError):
-                    left = leavings.settled(client, self._partitions, PROCESSORS)
+                    left = leavings.settled(client, world.streams, PROCESSORS)
                 time.sleep(0.1)
         world.note("facts.jsonl", what="settled", producers=codes, left=left)
 
@@ -123,8 +122,9 @@ class Run:
         producers = [producer.pid for producer in world.producers if producer.poll() is None]
         orphans = [_shown(pid) for pid in world.ours() if pid not in producers]
         with contextlib.closing(world.client()) as client:
-            leavings.save(client, world.note, self._partitions)
-        leaked = [path.name for path in world.redis.directory.rglob("*") if path.is_file() and _holds(path, CANARY)]
+            leavings.save(client, world.note, world.streams)
+        world.backend.stop_observing()
+        leaked = [str(path) for path in world.backend.files() if history.holds(path, CANARY.encode())]
         world.note("facts.jsonl", what="stopped", stuck=stuck, orphans=orphans, secret_in=leaked)
 
 
@@ -135,16 +135,16 @@ def _shown(pid: int) -> str:
         return str(pid)
 
 
-def _holds(path: Path, secret: str) -> bool:
-    return secret.encode() in path.read_bytes()
-
-
 def perform(options: Options, directory: Path) -> None:
     """Do a run; its files are in `directory` afterwards, and nothing else of it is left."""
     with World(options, directory) as world:
+        marks = (
+            options.server, options.handler, f"order: {options.order}", "own networks" if world.network else "loopback",
+            *([f"mutant {options.mutant}"] if options.mutant else []),
+        )  # fmt: skip
         print(
-            f"seed {options.seed}: {options.hosts} hosts, {options.minutes:g} min, {options.server}, {options.handler},"
-            f" {'own networks' if world.network else 'loopback'}; writing to {directory}",
+            f"seed {options.seed}: {options.hosts} hosts, {options.minutes:g} min, {', '.join(marks)}; "
+            f"writing to {directory}",
             file=sys.stderr,
             flush=True,
         )

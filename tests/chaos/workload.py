@@ -52,6 +52,16 @@ def effect_sync(event: Any, ctx: Any) -> None:
     ctx.state["n"] = ctx.state.get("n", 0) + 1
 
 
+async def effect_iterator(events: Any, ctx: Any) -> None:
+    async for event in events:
+        await effect(event, ctx)
+
+
+async def effect_taken(events: Any, ctx: Any) -> None:
+    async for taken in events.take(20, within=0.01):
+        await effect_batch(taken, ctx)
+
+
 async def effect_batch(events: list[Any], ctx: Any) -> None:
     for event in events:
         _misbehave(event.value)

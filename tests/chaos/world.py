@@ -20,14 +20,11 @@ import psutil
 import redis
 
 from tests import servers
-from tests.chaos import network
+from tests.chaos import mutation, network
+from tests.chaos.backend import CANARY, CLOCKED, ROOT, Backend, clock_environment, end
 from tests.chaos.network import Network
 from tests.servers import Server
 from tests.waiting import wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
-#: The password of the run's Redis. It may turn up nowhere in what a run leaves behind.
-CANARY = "canary-5d1c9e27b3"
 
 TOPOLOGY = """
 name: chaos
@@ -46,6 +43,7 @@ processors:
     retry: {{attempts: 3, backoff: 20ms}}
     timeout: {timeout_ms}ms
     max_memory: 240MiB
+    {order_lines}
     commit: {{every: 100ms, events: {commit_events}}}
   echo:
     stream: echoes
@@ -61,6 +59,7 @@ drain: 10s
 """
 
 
+PROCESSORS = {"sink": "events", "echo": "echoes"}
 _START_LIMIT_S = 20.0
 
 
@@ -85,6 +84,11 @@ class Options:
     commit_events: int = 100
     ttl_ms: int = 2_000
     timeout_ms: int = 4_000
+    order: str = "partition"  # or key, with so many handlers at once
+    concurrency: int = 4
+    sleep_ms: float = 1.0  # of the first stage's handler
+    observed: bool = True  # whether MONITOR is read, for the points about the fence
+    mutant: str = ""  # a deliberate defect, see mutation.py
 
 
 @dataclass(slots=True)
@@ -121,7 +125,8 @@ class World:
         self._ends = ExitStack()
         self._files: dict[str, IO[str]] = {}
         self.producers: list[subprocess.Popen[bytes]] = []
-        self._proxy: subprocess.Popen[bytes] | None = None
+        self.package = ROOT
+        self._clocked = False
         self._storms = 0
 
     def __enter__(self) -> World:
@@ -142,34 +147,18 @@ class World:
         if options.netns:
             self.network = self._ends.enter_context(network.made(options.hosts))
             address = self.network.address
-        binary = servers.binary(options.server)
-        assert binary is not None, f"no {options.server} server is installed"
-        # appendfsync no: every reply follows its write to the kernel. With everysec a slow disk may hold the write back
-        # for two seconds after the reply, and a kill -9 of the server would lose what was acknowledged.
-        config = ("--requirepass", CANARY, "--appendfsync", "no", "--bind", address)
-        self.redis = Server(binary, *config)
-        self._ends.callback(self.redis.close)
-        self.redis.start()
-        port = self.redis.port
-        if any(name in PROXIED for name in options.nemeses):
-            port = self._start_proxy(address)
-        self.url = f"redis://:{CANARY}@{address}:{port}/0"
-        self.topology = self.directory / "topology.yaml"
-        self.topology.write_text(TOPOLOGY.format(root=ROOT, **asdict(options)))
-        self._ends.callback(self._end_processes)
-
-    def _start_proxy(self, address: str) -> int:
-        port = network.free_port(address)
-        command = [sys.executable, "-m", "tests.chaos.lossy", address, str(port), address, str(self.redis.port)]
-        log = self._ends.enter_context((self.directory / "proxy.out").open("w"))
-        self._proxy = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=ROOT,
-            preexec_fn=servers.die_with_parent(),  # noqa: PLW1509 - single-threaded here, and it only calls libc
+        if options.mutant:
+            self.package = mutation.made(options.mutant, self.directory / "mutant")
+        names = frozenset(options.nemeses)
+        self.backend = Backend(
+            self.directory, options.server, names, address, self._ends, observed=options.observed
         )  # fmt: skip
-        self._ends.callback(_end, self._proxy)
-        assert self._proxy.stdout is not None
-        assert self._proxy.stdout.readline() == b"listening\n", "the proxy does not start"
-        return port
+        self._clocked = bool(names & CLOCKED)
+        self.url = f"redis://:{CANARY}@{address}:{self.backend.port}/0"
+        self.topology = self.directory / "topology.yaml"
+        order = f"order: key\n    concurrency: {options.concurrency}" if options.order == "key" else "order: partition"
+        self.topology.write_text(TOPOLOGY.format(root=ROOT, order_lines=order, **asdict(options)))
+        self._ends.callback(self._end_processes)
 
     # --- writing down
 
@@ -183,27 +172,43 @@ class World:
 
     # --- Redis
 
+    @property
+    def streams(self) -> dict[str, int]:
+        """Stream -> partitions."""
+        return {"events": self.options.partitions, "echoes": self.options.echo_partitions}
+
+    @property
+    def redis(self) -> Server:
+        """The primary."""
+        return self.backend.redis
+
     def client(self) -> redis.Redis:
         """Past the proxy, for injections and for the last look; the caller closes it."""
-        return redis.Redis(unix_socket_path=str(self.redis.socket), password=CANARY, socket_timeout=30)
+        return self.backend.client()
 
-    def proxy(self, mode: str) -> None:
+    def proxy(self, order: str) -> None:
         """Switch the proxy; returns once it holds."""
-        assert self._proxy is not None and self._proxy.stdin is not None and self._proxy.stdout is not None
-        self._proxy.stdin.write(f"{mode}\n".encode())
-        self._proxy.stdin.flush()
-        assert self._proxy.stdout.readline().decode().strip() == mode
+        self.backend.proxy(order)
+
+    def clock(self, name: str) -> Path:
+        """The file that says how far the wall clock of a host is off."""
+        return self.directory / f"clock.{name}"
 
     # --- hosts
 
-    def _environment(self, host: str) -> dict[str, str]:
+    def environment(self, host: str) -> dict[str, str]:
+        """Of a host, or of a producer or an operator."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("RUNNELCTL_", "REDIS_"))}
+        if self._clocked and host not in ("producer", "operator"):
+            self.clock(host).write_text("+0\n")
+            kept |= clock_environment(self.clock(host))
         return kept | {
             "CHAOS_REDIS_URL": self.url,
             "CHAOS_EFFECTS": str(self.directory / "effects"),
             "CHAOS_HOST": host,
             "CHAOS_RUN": self.run_id,
-            "PYTHONPATH": str(ROOT),
+            "CHAOS_SLEEP_S": str(self.options.sleep_ms / 1000),
+            "PYTHONPATH": f"{self.package}:{ROOT}",
             "PYTHONUNBUFFERED": "1",
             "NO_COLOR": "1",
             "RUNNELCTL_DIR": str(self.directory / "homes" / host),
@@ -216,7 +221,7 @@ class World:
         with (self.directory / f"up.{name}.out").open("ab") as out:
             process = subprocess.Popen(
                 [*enter, sys.executable, "-m", "runnelctl", "up", str(self.topology)],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.directory, env=self._environment(name),
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.directory, env=self.environment(name),
                 preexec_fn=servers.die_with_parent(),  # noqa: PLW1509 - single-threaded here, and it only calls libc
             )  # fmt: skip
         self.hosts[name] = Host(name, number, process, time.monotonic())
@@ -294,7 +299,8 @@ class World:
                 "--seed", str(options.seed),
             ]  # fmt: skip
             producer = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=out, stderr=out, cwd=ROOT, env=self._environment("producer"),
+                command, stdin=subprocess.PIPE, stdout=out, stderr=out, cwd=self.directory,
+                env=self.environment("producer"),
                 preexec_fn=servers.die_with_parent(),  # noqa: PLW1509 - as above
             )  # fmt: skip
             self.producers.append(producer)
@@ -324,7 +330,7 @@ class World:
 
     def _end_processes(self) -> None:
         for process in (*self.producers, *(host.process for host in self.hosts.values())):
-            _end(process)
+            end(process)
         # Only what carries this run's mark, should anything have outlived its host.
         for pid in self.ours():
             try:
@@ -332,13 +338,3 @@ class World:
             except ProcessLookupError:
                 continue
         wait_until(lambda: not self.ours(), message="what the run started to end")
-
-
-#: Nemeses that need the proxy.
-PROXIED = frozenset({"lose-replies", "half-open", "delay", "split", "hold-requests", "hold-replies"})
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.kill()
-        process.wait(20)

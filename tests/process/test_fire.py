@@ -48,7 +48,7 @@ def owners(client: Any, partitions: int = 16) -> Counter[str]:
     return Counter(owner.decode().split(":")[1] if owner else "-" for owner in found)
 
 
-@pytest.mark.parametrize("handler", ["effect", "effect_sync"])
+@pytest.mark.parametrize("handler", ["effect", "effect_sync", "effect_iterator"])
 def test_nothing_is_lost_or_reordered_under_kills_and_pauses(make_fire: MakeFire, handler: str) -> None:
     fire = make_fire(events=12_000, handler=handler, slice_kills=5)
     assert burn(fire) == 0, fire.output.read_text()

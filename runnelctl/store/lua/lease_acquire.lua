@@ -8,7 +8,7 @@
 -- lost reply may be retried. allow-oom: a full Redis must be able to drain.
 local own, events = KEYS[1], KEYS[2]
 local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'block', 'tries', 'suspect', 'from',
-  'seq', 'gone')
+  'seq')
 local epoch, nonce, owner, cursor, count = h[1] or '0', h[2] or '', h[3], h[4], h[5]
 local tries, suspect, from = tonumber(h[7] or '0'), tonumber(h[8] or '0'), h[9]
 local length, added, last = 0, 0, '0-0'
@@ -44,8 +44,6 @@ if nonce ~= ARGV[1] or nonce == '' then
       redis.call('HSET', own, 'sure', '1')
     end
   end
-  -- What was removed before a processor's books began, or before they had this line, is nobody's loss.
-  if not h[11] then redis.call('HSET', own, 'gone', string.format('%.0f', added - length)) end
   redis.call('HSET', own, 'epoch', epoch, 'nonce', ARGV[1], 'owner', ARGV[2], 'cursor', cursor, 'count', count,
     'seq', '0', 'from', cursor, 'tries', tries, 'suspect', string.format('%.0f', suspect))
   redis.pcall('XGROUP', 'CREATE', events, ARGV[5], cursor, 'MKSTREAM', 'ENTRIESREAD', count)

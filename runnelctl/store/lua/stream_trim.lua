@@ -39,20 +39,13 @@ local function trim(id, limit)
   removed = removed + gone
   return gone
 end
-local function done(more)
-  -- These removals are accounted for, so that commit.lua can tell them from anybody else's.
-  for i = 2, #KEYS do
-    if removed > 0 and redis.call('HEXISTS', KEYS[i], 'gone') == 1 then redis.call('HINCRBY', KEYS[i], 'gone', removed) end
-  end
-  return {removed, more}
-end
 if ARGV[2] ~= '' then
   local now = redis.call('TIME')
   local old = string.format('%.0f', math.max(0, now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(ARGV[2]))) .. '-0'
   if before(least, old) then old = least end
   local gone = trim(old, most)
   local first = redis.call('XRANGE', events, '-', '(' .. old, 'COUNT', 1001)
-  if #first > 1000 and gone > 0 then return done('1') end
+  if #first > 1000 and gone > 0 then return {removed, '1'} end
   if #first > 0 then removed = removed + redis.call('XTRIM', events, 'MINID', '=', old) end
 end
 if ARGV[1] ~= '' then
@@ -63,7 +56,7 @@ if ARGV[1] ~= '' then
     local last = first[#first][1] -- the first that stays
     if before(least, last) then last = least end
     removed = removed + redis.call('XTRIM', events, 'MINID', '=', last)
-    if excess > 1000 and last ~= least then return done('1') end
+    if excess > 1000 and last ~= least then return {removed, '1'} end
   end
 end
-return done('0')
+return {removed, '0'}

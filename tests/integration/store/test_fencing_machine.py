@@ -258,10 +258,6 @@ class Fencing(RuleBasedStateMachine):
                 args = (worker.epoch, worker.nonce, worker.seq + 1, worker.cursor, worker.cursor, 0)
                 worker.unknown = Sent(args, {"release": True, "block": '{"event":""}'}, [])
                 self._send(worker, told=True)
-            case "LOOK":
-                # No stranger takes anything here but from the front, and unread events of those are TRIMMED.
-                assert self.part.note(sent.args[1]) == 1
-                worker.unknown = sent
             case "FENCED":
                 worker.leased = False
             case other:
@@ -314,5 +310,5 @@ def test_nothing_that_workers_and_redis_do_to_each_other_loses_or_doubles_an_out
             ),
         )
         met = machine.answers  # type: ignore[attr-defined]
-    everything = {f"commit {word}" for word in ("OK", "ALREADY", "FENCED", "CURSOR", "HISTORY", "TRIMMED", "LOOK")}
+    everything = {f"commit {word}" for word in ("OK", "ALREADY", "FENCED", "CURSOR", "HISTORY", "TRIMMED")}
     assert everything | {"acquire OK", "acquire BUSY", "acquire BLOCKED"} <= met.keys(), "the machine got about"

@@ -17,7 +17,7 @@ def test_a_first_acquire_starts_at_the_beginning(part: Partition) -> None:
     assert abs(int(epoch) - server_ms) < 10_000
     assert part.hash() == {
         "epoch": epoch, "nonce": "7", "owner": "a/1", "cursor": "0-0", "count": "0", "seq": "0", "from": "0-0",
-        "tries": "0", "suspect": "0", "gone": "0",
+        "tries": "0", "suspect": "0",
     }  # fmt: skip
     assert (part.group()["lag"], part.group()["pending"]) == (3, 0)
 

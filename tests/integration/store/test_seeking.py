@@ -125,7 +125,7 @@ def test_a_stream_that_never_stands_still_is_given_up(part: Partition, monkeypat
     moving = seeker(part)
     planned = moving.plan(0, b"6-0")
     stale = replace(planned.after, removed=99)
-    monkeypatch.setattr(Seeker, "counted", lambda *_: stale)
+    monkeypatch.setattr(Seeker, "_counted", lambda *_: stale)
     with pytest.raises(RunnelctlError, match="nothing done"):
         moving.move(replace(planned, after=stale))
     assert part.hash() == {}

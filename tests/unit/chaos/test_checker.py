@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 
 from runnelctl.core.model import Partitioner
 from runnelctl.core.routing import partition_of
-from tests.chaos import checker, history, judge, nemeses, points
-from tests.chaos.history import Effect, History, Id, Sent, Taken
+from tests.chaos import checker, history, judge, nemeses, observer, points, soak
+from tests.chaos.history import Change, Effect, History, Id, Sent, Taken
 from tests.chaos.relay import chain
 
 MS = 1_000_000
@@ -48,6 +49,16 @@ def good(count: int = 6) -> History:
         of.own[processor, partition] = {
             "cursor": f"{event_id(count - 1)[0]}-0", "count": str(count), "owner": "", "nonce": "", "block": None,
         }  # fmt: skip
+    unit = ("sink", P)
+    of.changes = [
+        Change("a", unit, 1, "70", 0, "", "0-0", 0, 0),
+        Change("c", unit, 1, "70", 1, "0-0", "1001-0", 2, 25 * MS),
+        Change("r", unit, 1, "70", 0, "", "", 0, 30 * MS),
+        Change("a", unit, 2, "71", 0, "", "1001-0", 0, 90 * MS),
+        Change("c", unit, 2, "71", 1, "1001-0", "1003-0", 2, 140 * MS),
+        Change("c", unit, 2, "71", 2, "1003-0", "1005-0", 2, 160 * MS),
+        Change("r", unit, 2, "71", 0, "", "", 0, 170 * MS),
+    ]
     of.actions = [{"nemesis": "kill-slice", "at": 25 * MS, "end": 25 * MS, "pids": [A], "killed": [A]}]
     of.facts = {
         "settled": {"left": [], "producers": [0, 0]},
@@ -160,6 +171,73 @@ def old_epoch_after_new(of: History) -> None:
     of.effects[5] = of.effects[5]._replace(epoch=1, pid=A)
 
 
+def change(of: History, number: int, **fields: object) -> None:
+    of.changes[number] = of.changes[number]._replace(**fields)  # type: ignore[arg-type]
+
+
+def commit_of_a_zombie(of: History) -> None:
+    of.changes.insert(5, Change("c", ("sink", P), 1, "70", 2, "1001-0", "1002-0", 1, 150 * MS))
+
+
+def another_nonce_in_an_epoch(of: History) -> None:
+    of.changes.insert(5, Change("a", ("sink", P), 2, "72", 0, "", "1003-0", 0, 150 * MS))
+
+
+def lower_epoch(of: History) -> None:
+    of.changes += [Change("a", ("sink", P), 1, "70", 0, "", "1005-0", 0, 200 * MS)]
+
+
+def skip_a_commit(of: History) -> None:
+    change(of, 5, seq=3)
+
+
+def stale_cursor(of: History) -> None:
+    change(of, 5, expected="1002-0")
+
+
+def cursor_back(of: History) -> None:
+    change(of, 5, cursor="1002-0")
+
+
+def commit_after_release(of: History) -> None:
+    of.changes.append(Change("c", ("sink", P), 2, "71", 3, "1005-0", "1006-0", 1, 180 * MS))
+
+
+def cut(of: History, begin: int, end: int) -> None:
+    of.actions.append({"nemesis": "failover", "at": begin * MS, "cut": begin * MS, "end": end * MS})
+
+
+def lose_what_was_old(of: History) -> None:
+    """A failover long after an event was acknowledged does not explain that it is gone."""
+    of.sent[KEY, 3].acked_at = [30 * MS]
+    cut(of, 60_000, 60_500)
+    drop_entry(of)
+
+
+def pass_over_what_was_removed(of: History) -> None:
+    of.actions.append({"nemesis": "xdel", "at": 1, "end": 2, "partition": P, "passed": ["1003-0"]})
+
+
+def say_too_little(of: History) -> None:
+    of.actions.append({"nemesis": "trim", "at": 1, "end": 2, "partition": P, "said": 1, "lost": ["1003-0", "1004-0"]})
+
+
+def cry_wolf(of: History) -> None:
+    of.alarms.append("up.h0.out: sink:3: Redis went back in time")
+
+
+def stay_full(of: History) -> None:
+    of.actions.append({"nemesis": "full", "at": 1, "end": 2, "undrained": ["sink:3 has 17"]})
+
+
+def start_where_keys_are_evicted(of: History) -> None:
+    of.actions.append({"nemesis": "eviction", "at": 1, "end": 2, "started": True})
+
+
+def fail_the_operator(of: History) -> None:
+    of.actions.append({"nemesis": "trim", "at": 1, "end": 2, "operator": ["replay", 1]})
+
+
 def miscount(of: History) -> None:
     of.own["sink", P]["count"] = "5"
 
@@ -248,6 +326,10 @@ BAD: list[tuple[str, Callable[[History], None]]] = [
     ("inside", count_twice), ("inside", count_in_another_order), ("inside", state_out_of_nothing),
     ("inside", emit_twice), ("inside", emit_nothing), ("inside", emit_in_another_order),
     ("epochs", two_processes_of_an_epoch), ("epochs", old_epoch_after_new),
+    ("fence", commit_of_a_zombie), ("fence", another_nonce_in_an_epoch), ("fence", lower_epoch),
+    ("fence", skip_a_commit), ("fence", stale_cursor), ("fence", cursor_back), ("fence", commit_after_release),
+    ("loss", lose_what_was_old), ("loss", pass_over_what_was_removed), ("loss", say_too_little), ("loss", cry_wolf),
+    ("leftovers", stay_full), ("leftovers", start_where_keys_are_evicted), ("leftovers", fail_the_operator),
     ("counts", miscount), ("counts", stop_short), ("counts", stay_owned), ("counts", stay_blocked),
     ("overlap", two_at_a_time), ("recovery", never_recover),
     ("leftovers", leave_a_child), ("leftovers", end_unasked), ("leftovers", never_end), ("leftovers", leave_work),
@@ -278,6 +360,73 @@ def test_a_pause_excuses_one_late_call_and_no_second() -> None:
     of.effects.insert(6, effect(1)._replace(start=151 * MS, end=152 * MS))
     assert list(points.epochs(of))
     assert list(points.overlap(of))
+
+
+def test_a_failover_excuses_what_it_may_have_taken_and_nothing_else() -> None:
+    of = good()
+    cut(of, 140, 600)
+    of.sent[KEY, 5].acked_at = [155 * MS]
+    of.taken["events"][P].pop(5)
+    assert not list(points._acknowledged(of))
+    assert not [said for said in points.loss(of) if "Redis does not hold" in said]
+    of.effects.insert(7, effect(4, pid=B, epoch=2, at=700))
+    assert not list(points.repeats(of)), "Redis forgot that it had been handled"
+    of.effects.insert(8, effect(4, pid=B, epoch=2, at=90_000))
+    of.effects.insert(9, effect(5, pid=B, epoch=2, at=90_000)._replace(id=event_id(77)))
+    assert [said for said in points.loss(of) if "Redis does not hold" in said]
+
+
+def test_what_a_stranger_removed_needs_no_effect_and_has_no_trace_inside() -> None:
+    of = good()
+    of.actions.append({"nemesis": "trim", "at": 1, "end": 2, "partition": P, "said": 1, "lost": ["1003-0"]})
+    drop_effect(of)
+    assert not [said for said in points.loss(of) if "neither handled" in said]
+    assert list(points.inside(of)), "its state counts the event all the same"
+
+
+def test_keys_run_side_by_side_with_order_key() -> None:
+    of = good()
+    of.effects[4:4] = [each := effect(9, pid=B, epoch=2, at=115)._replace(key=OTHER)]
+    of.taken["events"][P].append(Taken(each.id, OTHER, 9))
+    assert list(points.order(of))
+    of.at_once = 4
+    assert not list(points.order(of))
+    of.effects[5], of.effects[6] = of.effects[6], of.effects[5]
+    assert list(points.order(of))
+
+
+OWN = b'"{chaos:events:3}:own:sink"'
+MONITOR = (
+    b'+1.2 [0 unix:/s] "EVALSHA" "1b" "2" ' + OWN + b' "{chaos:events:3}:events" "17" "5" "1" "0-0" "9-0" "1" "sink"',
+    b'+1.3 [0 lua] "HMGET" ' + OWN + b' "epoch"',
+    b'+1.4 [0 lua] "HSET" ' + OWN + b' "cursor" "9-0" "count" "1" "seq" "1"',
+    b'+1.5 [0 lua] "HSET" ' + OWN + b' "nonce" "" "owner" ""',
+    rb'+1.6 [0 unix:/s] "EVAL" "#!lua\n \"x\" " "2" ' + OWN + b' "{chaos:events:3}:events" "6" "a/0"',
+    b'+1.7 [0 lua] "HSET" ' + OWN + b' "epoch" "18" "nonce" "6" "owner" "a/0" "cursor" "9-0" "count" "1"',
+)
+
+
+def test_what_redis_lets_pass_is_read_from_monitor() -> None:
+    watch = observer.Watch()
+    said = [line for each in MONITOR if (line := watch.line(each, 44)) is not None]
+    assert said == ["c sink 3 17 5 1 0-0 9-0 1 44\n", "r sink 3 17 5 44\n", "a sink 3 18 6 9-0 1 44\n"]
+    unit = ("sink", 3)
+    assert [history._change(line.split()) for line in said] == [
+        Change("c", unit, 17, "5", 1, "0-0", "9-0", 1, 44),
+        Change("r", unit, 17, "5", 0, "", "", 0, 44),
+        Change("a", unit, 18, "6", 0, "", "9-0", 0, 44),
+    ]
+
+
+def test_a_soak_is_the_sum_of_its_runs(tmp_path: Path) -> None:
+    one = {"options": {"minutes": 1, "server": "redis"}, "violations": {}, **judge.figures(good())}
+    (tmp_path / "1.json").write_text(json.dumps(one))
+    (tmp_path / "2.json").write_text(json.dumps({**one, "violations": {"loss": ["gone"]}}))
+    total = soak.merged(tmp_path)
+    assert (total["runs"], total["injections"], total["broken"]) == (2, 2, ["2"])
+    assert total["events"] == 2 * judge.figures(good())["distinct_effects"]
+    assert total["recovery_ms"]["kill-slice"]["n"] == 2
+    assert "BROKEN 1" in soak.table(total)
 
 
 def test_a_send_of_unknown_outcome_may_leave_a_copy() -> None:

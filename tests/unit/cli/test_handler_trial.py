@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runnelctl.cli import handler_trial
+from runnelctl.cli.handler_trial import Subject, Verdict
 
 Write = Callable[[str, str], Any]
 
@@ -21,7 +22,7 @@ def test_every_handler_gets_its_own_verdict(write: Write, tmp_path: Path) -> Non
     write("tried/crashes.py", "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
     write("tried/reads.py", "input()\n")
     write("tried/raises.py", "raise KeyboardInterrupt\n")
-    handlers = [
+    specs = [
         "tried.leaves:f",
         "tried.fine:f",
         "tried.leaves:g",
@@ -30,7 +31,7 @@ def test_every_handler_gets_its_own_verdict(write: Write, tmp_path: Path) -> Non
         "tried.raises:f",
         "tried.fine:g",
     ]
-    assert handler_trial.verdicts(handlers, [str(tmp_path)]) == {
+    assert problems(specs, str(tmp_path)) == {
         "tried.leaves:f": "module tried.leaves ended the process that imported it (exit code 0)",
         "tried.leaves:g": "module tried.leaves ended the process that imported it (exit code 0)",
         "tried.fine:f": None,
@@ -40,6 +41,40 @@ def test_every_handler_gets_its_own_verdict(write: Write, tmp_path: Path) -> Non
         f" ({tmp_path}/tried/reads.py:1)",
         "tried.raises:f": "examining tried.raises:f raised KeyboardInterrupt: ",
     }
+
+
+FORMS = """\
+async def loops(events):
+    async for event in events: ...
+async def does_not(events): ...
+async def one(event): ...
+def plain(events): ...
+async def lists(events: list): ...
+async def around(events):
+    async for event in events: yield event
+"""
+
+
+def test_one_that_may_be_meant_otherwise_is_told_its_form(write: Write, tmp_path: Path) -> None:
+    write("tried/forms.py", FORMS)
+    asked = [
+        *(Subject(f"tried.forms:{name}") for name in ("loops", "does_not", "one", "plain", "lists")),
+        *(Subject(f"tried.forms:{name}", "batch") for name in ("loops", "does_not", "lists")),
+        *(Subject(f"tried.forms:{name}", "middleware") for name in ("around", "loops")),
+    ]
+    found = list(handler_trial.verdicts(asked, [str(tmp_path)]).values())
+    assert [verdict.problem is not None for verdict in found] == [False] * 4 + [True] + [False] * 4 + [True]
+    assert found[0] == found[2] == found[6] == found[7] == found[8] == Verdict()
+    assert "does_not is taken for the iterator form" in str(found[1].doubt)
+    assert "plain is a plain function: it gets one event at a time" in str(found[3].doubt)
+    assert "lists takes a list (events: list), but its processor has no `batch:`" in str(found[4].problem)
+    assert "loops gets a list, since its processor has batch:" in str(found[5].doubt)
+    assert "it yields nothing: a middleware is" in str(found[9].problem)
+
+
+def problems(specs: list[str], pythonpath: str, **how: Any) -> dict[str, str | None]:
+    found = handler_trial.verdicts([Subject(spec) for spec in specs], [pythonpath], **how)
+    return {subject.spec: verdict.problem for subject, verdict in found.items()}
 
 
 HANGS = """\
@@ -54,7 +89,7 @@ time.sleep(600)
 def test_a_module_that_hangs_is_given_up_and_leaves_nothing_behind(write: Write, tmp_path: Path) -> None:
     write("tried/fine.py", "def f(event): ...\n")
     write("tried/hangs.py", HANGS.format(lock=str(tmp_path / "lock")))
-    found = handler_trial.verdicts(["tried.fine:f", "tried.hangs:f", "tried.hangs:g"], [str(tmp_path)], timeout_s=3)
+    found = problems(["tried.fine:f", "tried.hangs:f", "tried.hangs:g"], str(tmp_path), timeout_s=3)
     assert found["tried.fine:f"] is None
     assert found["tried.hangs:f"] == found["tried.hangs:g"] == "module tried.hangs is still importing after 3 s"
     with (tmp_path / "lock").open() as lock:
@@ -63,7 +98,7 @@ def test_a_module_that_hangs_is_given_up_and_leaves_nothing_behind(write: Write,
 
 def test_the_python_path_comes_first(write: Write, tmp_path: Path) -> None:
     write("colorsys.py", "def ours(event): ...\n")
-    assert handler_trial.verdicts(["colorsys:ours"], [str(tmp_path)]) == {"colorsys:ours": None}
+    assert problems(["colorsys:ours"], str(tmp_path)) == {"colorsys:ours": None}
 
 
 def test_no_handlers_start_no_child() -> None:

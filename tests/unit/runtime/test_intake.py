@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from runnelctl.runtime.intake import BUFFER_BYTES, UNKNOWN_EVENT_BYTES, Intake
+from runnelctl.runtime.intake import LANE_EVENTS_LEAST, LANE_EVENTS_MOST, Intake, read_count
 
 
 def entries(first: int, last: int) -> list[list[object]]:
     return [[b"%d-0" % number, [b"data", b"{}"]] for number in range(first, last + 1)]
 
 
-def test_an_empty_partition_learns_its_size_from_the_others() -> None:
-    intake = Intake(b"0-0")
-    assert intake.appetite(1_000) == BUFFER_BYTES // UNKNOWN_EVENT_BYTES
-    intake.guess(100.0)
-    assert intake.appetite(1_000) == 1_000
-    intake.guess(float(BUFFER_BYTES))
-    assert intake.appetite(1_000) == 1_000, "what is known is not guessed again"
+def test_a_read_is_bounded_by_events_and_by_bytes() -> None:
+    assert read_count(1, 1, 100.0) == LANE_EVENTS_MOST
+    assert read_count(1_000, 1_000, 100.0) == LANE_EVENTS_LEAST
+    assert read_count(1_000, 0, 100.0) == LANE_EVENTS_LEAST, "any of them may have much"
+    assert read_count(33, 1, 100.0) == LANE_EVENTS_MOST, "one has much, the others most likely nothing"
+    assert read_count(1, 1, 4 * 1024 * 1024) == 2
+    assert read_count(32, 32, 4 * 1024 * 1024) == 1
 
 
-def test_large_events_make_reads_small() -> None:
+def test_a_lane_with_large_events_is_full_by_bytes() -> None:
     intake = Intake(b"0-0")
-    intake.add(entries(1, 2), 4 * 1024 * 1024)
-    assert intake.appetite(1_000) == 2
-    assert not intake.has_room(1_000)
+    intake.add(entries(1, 2), 3 * 1024 * 1024)
+    assert intake.has_room
+    intake.add(entries(3, 4), 3 * 1024 * 1024)
+    assert not intake.has_room
+
+
+def test_a_lane_holds_what_was_asked_for_and_as_much_again() -> None:
+    intake = Intake(b"0-0")
+    intake.ask(200)
+    intake.add(entries(1, 200), 10.0)
+    assert intake.has_room, "the next read may be under way while this one is handled"
+    intake.ask(200)
+    intake.add(entries(201, 400), 10.0)
+    assert not intake.has_room
+    intake.want(1_000)
+    assert intake.has_room, "a handler that wants so many at once is not kept from having them"
+    intake.ask(200)
+    assert intake.has_room
 
 
 def test_entries_come_out_in_order_cut_and_joined() -> None:

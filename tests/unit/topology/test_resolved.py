@@ -19,7 +19,7 @@ streams:
   orders: {partitions: 8, key: a$$b.c, schema: s.json, capacity: 7, retention: {events: 9, age: 7d}}
   plain: {partitions: 1, schema: {enum: ["1e5", 1e5, "no", "null", "$x", "${Y}", "12:30", "", true]}, validate: both}
 processors:
-  billing: {stream: orders, handler: "m:f", dead_letter: true, batch: {size: 5}, max_memory: 1GiB, max_events: 9, timeout: 90s}
+  billing: {stream: orders, handler: "m:f", dead_letter: true, batch: {size: 5}, max_memory: 1GiB, max_events: 9, timeout: 90s, middleware: [a:b]}
   other: {stream: plain, handler: "m:f", start: latest, policy: IGNORE}
 lease: {ttl: 1500ms}
 """
