@@ -72,10 +72,10 @@ class Slice:
         work = workload.load(self.topology, self.processor, self.decode)
         self.handler, self.form, self.layers, self.checked = work.handler, work.form, work.layers, work.checked
         self.call = calls.form_of(self.processor, work.form)
+        self.board.q[self._cell(cells.S_LOADED)] = self.incarnation
         await work.open(self._open_context())
         faulthandler.cancel_dump_traceback_later()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._host.wakes[self.slot.index][0], self._look)
+        asyncio.get_running_loop().add_reader(self._host.wakes[self.slot.index][0], self._look)
         self._beat()
         self.board.q[self._cell(cells.S_READY)] = self.incarnation
         signals.wake(self._host.keeper_wake[1])
