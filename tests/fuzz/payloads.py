@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runnelctl import errors
 from runnelctl.core.model import Stream, Validate
-from runnelctl.event import Event, Source
+from runnelctl.core.plan import Unit
 from runnelctl.records import codec_for
 from runnelctl.runtime import workload
 from runnelctl.store import connect
@@ -21,6 +21,14 @@ from tests.servers import Server, binary
 
 PARTITIONS = 8
 SCHEMA = {"type": "object", "properties": {"amount": {"type": "number"}}, "required": ["amount"]}
+#: Every codec and a compression, JSON first and most.
+STREAMS = [
+    Stream(name="orders", partitions=8, key="id", schema=SCHEMA, validate=Validate.BOTH),
+    Stream(name="orders", partitions=8, key="id"),
+    Stream(name="orders", partitions=8, key="id", codec="msgpack"),
+    Stream(name="orders", partitions=8, key="id", codec="fields"),
+    Stream(name="orders", partitions=8, key="id", compression="gzip"),
+]
 TOPOLOGY = """\
 name: {name}
 redis: {redis}
@@ -50,13 +58,11 @@ def in_process(count: int, seed: int) -> dict[str, int]:
 
     Raises AssertionError for one that fails in any other way.
     """
-    stream = Stream(name="orders", partitions=PARTITIONS, key="id", schema=SCHEMA, validate=Validate.BOTH)
-    codec = codec_for(stream)
-    source = Source("orders", 0, workload.decoder(stream, codec), codec.key_of, codec.plain, codec.plain_below)
+    sources = [workload.source(Unit(0, "billing", "orders", 0), codec_for(stream)) for stream in STREAMS]
     rng, sound, refused = random.Random(seed), 0, 0
     for number in range(count):
         fields = entry(rng)
-        event = Event(b"1-1", flat(fields), source)
+        (event,) = sources[number % len(sources)].events([[b"1-1", flat(fields)]])
         try:
             _ = event.value, event.key, event.headers, event.raw
             sound += 1
