@@ -29,20 +29,24 @@ SHOWN_BYTES = 8_000
 @click.option("-d", "--detach", is_flag=True, help="Run in the background; see `runnelctl logs`, `status` and `down`.")
 @click.option("--wait", is_flag=True, help="With --detach: return once every slice is ready.")
 @click.option("--drain", is_flag=True, help="Exit 0 once everything that is there now is handled.")
-def command(file: Path, only: str | None, detach: bool, wait: bool, drain: bool) -> int:
+@click.option("--rolling", is_flag=True, help="Run beside hosts of another version of the file, if that is safe.")
+@click.option("--start", type=click.Choice(["fork", "spawn"]), help="How processes are started; before the file's.")
+def command(
+    file: Path, only: str | None, detach: bool, wait: bool, drain: bool, rolling: bool, start: str | None
+) -> int:
     """Run the topology: one process per slice, restarted by policy, one owner per partition across all hosts.
 
     The first Ctrl-C drains, a second one forces. Exits 0 done or drained, 3 if a handler cannot start, 4 if halted by
     policy, 69 if Redis cannot be reached, 130 if forced.
     """
-    described, warnings = topology.load_with_warnings(file)
+    described, warnings = topology.load_with_warnings(file, overrides={"start": start})
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     chosen = _chosen(described, only)
     base = homes.root()
     homes.sweep(base, described.name)
     with reach(described.redis, described.name) as reached:
-        notes = _notes(described, reached, hosting.admitted(described, reached, base), chosen)
+        notes = _notes(described, reached, hosting.admitted(described, reached, base, rolling=rolling), chosen)
         if detach:
             return _in_background(described, reached, base, notes, chosen, drain=drain, wait=wait)
         return hosting.run(described, reached, base, notes, chosen, drain=drain)
