@@ -38,8 +38,10 @@ def run(
     drain: bool,
     detached: bool = False,
     partitions: Mapping[str, Collection[int]] | None = None,
+    overrides: Mapping[str, str | None] | None = None,
 ) -> int:
-    """Run a host in this process until it ends; returns its exit code. `partitions`: only these of each processor."""
+    """Run a host in this process until it ends; returns its exit code. `partitions`: only these of each processor;
+    `overrides`: what flags put in the place of the file's, to be put there again when it is reloaded."""
     file = str(Path(described.file).absolute())
     home, lock = homes.create(base, described.name, file, pid=os.getpid(), detached=detached)
     try:
@@ -47,7 +49,7 @@ def run(
             described, reached, home, topology.digest(described), only=chosen, drain=drain, partitions=partitions
         )
         summary = launch.summary(host.plan, reached.endpoint.shown)
-        reread = functools.partial(rereading.reread, described, reached.endpoint)
+        reread = functools.partial(rereading.reread, described, reached.endpoint, overrides or {})
         return launch.launch(host, reached, lock, [summary, *notes], reread)
     finally:
         homes.remove(home)

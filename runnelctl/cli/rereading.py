@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -15,10 +16,10 @@ from runnelctl.store import admission, connect
 from runnelctl.store.endpoint import Endpoint
 
 
-def reread(old: Topology, endpoint: Endpoint) -> tuple[Topology, str] | None:
+def reread(old: Topology, endpoint: Endpoint, overrides: Mapping[str, str | None]) -> tuple[Topology, str] | None:
     """The topology as its file has it now, and its digest; None if anything is wrong with it, which is on stderr then.
-    `old`: what the host was started with."""
-    examined, problems = check.everything(Path(old.file))
+    `old`: what the host was started with, `overrides`: by which flags."""
+    examined, problems = check.everything(Path(old.file), dict(overrides))
     for problem in problems:
         click.echo(str(problem), err=True)
     new = examined.topology

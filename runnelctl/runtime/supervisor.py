@@ -46,6 +46,7 @@ class Supervisor:
         width = max([len("runnelctl"), *(len(slot.name) for slot in host.plan.places)])
         log = Path(host.directory) / LOG
         self.output = Output(self._selector, width, color="NO_COLOR" not in os.environ, log=log)
+        self.output.write_as(host.plan.topology.log)
         self._held = keep
         self._body = slice_
         self._keeper = Post.of_keeper(lambda: keeper(self.host))
@@ -230,6 +231,7 @@ class Supervisor:
         if self._keeper.child is not None:
             self._kill(self._keeper, cells.CAUSE_DRAIN)
         self._check_s = vitals.check_interval_s(new.plan)
+        self.output.write_as(topology.log)
         self.output.say(reloading.words(old, new, leaving))
 
     # --- watching ---------------------------------------------------------------------------------------------
