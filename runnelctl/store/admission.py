@@ -51,8 +51,8 @@ def admit(
         elif other is not None:
             listed = "".join(f"\n  {line}" for line in differences(description, _running(client, topology))[:10])
             raise UsageError(
-                f"host {other.rsplit(':', 1)[0]} runs another version of this topology: stop it first "
-                "(`runnelctl down`), or start this one with the same file, or with --rolling" + listed
+                f"host {other.rsplit(':', 1)[0]} runs another version of this topology: start this one with "
+                "the same file, or with --rolling, or stop the other first (`runnelctl down`)" + listed
             )
         _register(client, topology, description)
     return fitness
