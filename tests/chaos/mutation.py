@@ -114,7 +114,7 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
         frozenset({"epochs", "overlap", "repeats", "fence"}),
-        _run("stop-host", sleep_ms=20.0, minutes=0.5, pace_s=12.0, seed=3),
+        _run("stop-host", minutes=0.5, pace_s=12.0, seed=19),
     ),
     "no-reaping": Mutant(
         "the leases of a dead slice are not released",
@@ -134,7 +134,7 @@ MUTANTS: dict[str, Mutant] = {
             _py(
                 "calls",
                 "await handler(event, context)",
-                "(setattr(ledger, 'done', first + index), ledger.mark_dirty(now), await handler(event, context))",
+                "(setattr(ledger, 'done', ordinal), ledger.mark_dirty(now), await handler(event, context))",
             ),
         ),
         frozenset({"loss", "inside", "order"}),
@@ -150,7 +150,7 @@ MUTANTS: dict[str, Mutant] = {
         "a slice goes on after its host's lease has run out",
         (_py("lane", "elif now >= deadline:", "elif False:"),),
         frozenset({"epochs", "overlap", "repeats"}),
-        _run("stop-beats", sleep_ms=20.0, minutes=0.5, pace_s=12.0, seed=3),
+        _run("stop-beats", minutes=0.5, pace_s=12.0, seed=6),
     ),
     "stale-prefetch": Mutant(
         "what was fetched is kept over a reconnect",
