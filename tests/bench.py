@@ -114,7 +114,7 @@ class Bench:
         layers = tuple(layering.of(each, each.__name__) for each in middleware)
         work = workload.surrounded(handler, handling.describe(handler, batch is not None), None, layers, False)
         self.slice.handler, self.slice.form = work.handler, work.form
-        self.slice.layers, self.slice.checked = work.layers, work.checked
+        self.slice.layers, self.slice.checked, self.slice.matches = work.layers, work.checked, work.matches
         self.slice.call = calls.form_of(self.slice.processor, self.slice.form)
         if at_redis is None:
             self.slice.states_for = lambda unit: States(lambda key: f"state:{key}", self.store.states.get)  # type: ignore[method-assign]
