@@ -138,13 +138,13 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
         frozenset({"loss", "inside", "order"}),
-        _run("kill-slice", sleep_ms=20.0, handler="relay"),
+        _run("kill-slice", sleep_ms=20.0, rate=150.0, handler="relay"),
     ),
     "cursor-at-end": Mutant(
         "after a failure the cursor goes to the end of what was fetched",
         (_py("ledger", "self.run[index - 1]._id", "self.run[-1]._id"),),
         frozenset({"loss", "inside", "counts"}),
-        _run("handlers", "rolling", "restart", "stop-beats", rate=1_200.0, sleep_ms=5.0),
+        _run("handlers", "rolling", "restart", "stop-beats", sleep_ms=4.0, minutes=0.4),
     ),
     "no-deadline": Mutant(
         "a slice goes on after its host's lease has run out",
