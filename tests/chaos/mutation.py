@@ -114,7 +114,7 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
         frozenset({"epochs", "overlap", "repeats", "fence"}),
-        _run("stop-host", minutes=0.5, pace_s=12.0, seed=19),
+        _run("stop-beats", minutes=0.5, pace_s=12.0, seed=6),
     ),
     "no-reaping": Mutant(
         "the leases of a dead slice are not released",
