@@ -106,7 +106,7 @@ class Bench:
         self.store = Store()
         made = plan(topology(name, batch=batch, **changed))
         self.board = Board(Shape(len(made.slots), len(made.units)))
-        self.wakes = tuple(signals.pipe() for _ in range(3))
+        self.wakes = {at: signals.pipe() for at in (0, -2, -1)}
         self.host = Host(
             plan=made, endpoint=at_redis or endpoint.unix("/nowhere"), member="h:1:x", board=self.board,
             directory="/nowhere", wakes=self.wakes, drain=False, digest="", embedded_root=None,
@@ -126,7 +126,7 @@ class Bench:
         self.slice.lanes[0] = self.lane
 
     def close(self) -> None:
-        for pair in self.wakes:
+        for pair in self.wakes.values():
             for fd in pair:
                 os.close(fd)
 

@@ -104,7 +104,7 @@ class Tenure:
         in_flight = [flying for unit in units if (flying := self._in_flight(unit, judged)) is not None]
         kind = q[base + cells.S_CAUSE]
         cause = Cause.PUT_DOWN if kind in _PUT_DOWN else Cause.TIMED_OUT if kind == cells.CAUSE_TIMEOUT else Cause.DIED
-        timeout_s = self.topology.processors[self.plan.slots[slot].processor].timeout_ms / 1000
+        timeout_s = self.plan.processor(self.plan.slots[slot]).timeout_ms / 1000
         due = charges.charged(cause, in_flight, timeout_s)
         death = self.board.read_text(slot)
         for unit in units:
@@ -128,7 +128,7 @@ class Tenure:
         found = False
         if self.board.q[cells.H_REPLAYED] != self.board.q[cells.H_REPLAYS]:
             return found  # they are about to get another chance
-        for slot in self.plan.slots:
+        for slot in (slot for slot in self.plan.slots if not slot.retired):
             loops = self.board.q[self.board.slot(slot.index) + cells.S_CAUSE] == cells.CAUSE_CRASH_LOOP
             if loops and slot.processor not in self.halted:
                 record = halts.crash_loop(self.host, slot, self.board.read_text(slot.index))
@@ -185,7 +185,7 @@ class Tenure:
         wishes: list[Wish] = []
         self.unsatisfied = False
         for unit, holding in zip(self.plan.units, holdings, strict=True):
-            if (wish := await self._reconcile(wire, unit, holding, target[unit.index], members)) is not None:
+            if (wish := await self._reconcile(wire, unit, holding, target.get(unit.index), members)) is not None:
                 wishes.append(wish)
         await self._take(wire, wishes)
         self._count()
@@ -201,8 +201,7 @@ class Tenure:
 
     def _unheld(self) -> bool:
         """Whether a lease that we ought to have is not ours (its slice died, its block was lifted)."""
-        q = self.board.q
-        return q[cells.H_WANTED] > q[cells.H_OWNED]
+        return self.board.q[cells.H_WANTED] > self.board.q[cells.H_OWNED]
 
     def _count(self) -> None:
         self.board.q[cells.H_OWNED] = len(self.held)
@@ -238,7 +237,8 @@ class Tenure:
             sought = holding.epoch != self._q(unit, cells.U_EPOCH)  # somebody moved the cursor: begin anew from there
             astray = sought or target[1] != self.plan.slots[self._q(unit, cells.U_SLOT)].number
         holder = holding.owner.rpartition("/")[0]
-        claim = Claim(target and target[0], self.stopped(unit), held, astray, bool(blocked), holder)
+        stops = bool(blocked) and not unit.retired
+        claim = Claim(target and target[0], self.stopped(unit), held, astray, stops, holder)
         match decide(self.host.member, claim, members):
             case Move.GIVE_UP:
                 self._give_up(unit)
@@ -250,7 +250,7 @@ class Tenure:
                 assert target is not None
                 return Wish(unit, self.plan.slots_of(unit.processor)[target[1]], holding.nonce)
             case Move.LEAVE:
-                if holding.record is not None and blocked == cells.STATE_HALTED:
+                if stops and holding.record is not None and blocked == cells.STATE_HALTED:
                     await self._halt(wire, unit.processor, holding.record)
         return None
 
