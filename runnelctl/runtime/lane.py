@@ -38,7 +38,7 @@ class Lane:
         self.unit, self.grant = slice_.plan.units[unit], grant
         self.base, self.session = slice_.board.unit(unit), session
         self.source = workload.source(self.unit, slice_.codec, slice_.decode)
-        self.ledger = Ledger(self, session)
+        self.ledger = self.make_ledger(session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
         self.intake = Intake(session.cursor)
@@ -55,6 +55,10 @@ class Lane:
         self.thread: ThreadPoolExecutor | None = None
         self.loop: asyncio.AbstractEventLoop
         self._nudge: asyncio.Future[None] | None = None
+
+    def make_ledger(self, session: Session) -> Ledger:
+        """The books that this kind of lane keeps."""
+        return Ledger(self, session)
 
     @property
     def hungry(self) -> bool:
@@ -114,21 +118,29 @@ class Lane:
             while self.ended is None and not self.stopping:
                 if self.resyncing:
                     await self.read_anew()
-                elif self.parking.asked and await self.parking.replay():
-                    continue
-                elif not self.intake.count:
-                    self.idle()
-                    await self.wait(None)
-                elif run := await self._next_run():
-                    await self._handle(run)
-            self.idle()
-            if self.iteration is not None:
-                await self.iteration.finish()
+                else:
+                    await self._turn()
+            await self.finish()
             await self.ledger.close()
         finally:
             self.idle()
             if self.thread is not None:
                 self.thread.shutdown(wait=False)
+
+    async def _turn(self) -> None:
+        if self.parking.asked and await self.parking.replay():
+            return
+        if not self.intake.count:
+            self.idle()
+            await self.wait(None)
+        elif run := await self._next_run():
+            await self._handle(run)
+
+    async def finish(self) -> None:
+        """No more events are to be started: bring to an end what was."""
+        self.idle()
+        if self.iteration is not None:
+            await self.iteration.finish()
 
     async def _next_run(self) -> list[Event]:
         """The next events to start: one batch, or all that is buffered within the commit bound. May be none."""

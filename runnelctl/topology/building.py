@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from runnelctl.core import model
-from runnelctl.topology import redis_url, schemas, tasks
+from runnelctl.topology import ordering, redis_url, schemas, tasks
 from runnelctl.topology.nodes import Findings, Mapping, Node, Place, Scalar, Sequence, beside
 from runnelctl.topology.section import Section
 from runnelctl.topology.wording import did_you_mean
@@ -185,6 +185,8 @@ def _processor(name: str, section: Section, streams: dict[str, model.Stream], fi
         processes=_processes(section, streams, findings),
         policy=section.choice("policy", model.Policy, model.Policy.HALT),
         scope=_scope(section, findings),
+        order=ordering.order(section, findings),
+        concurrency=ordering.concurrency(section, findings),
         max_parked=_max_parked(section.section("max_parked")),
         state_ttl_ms=section.section("state").duration_ms("ttl", 0) or None,
         retry=_retry(section.section("retry"), findings),
