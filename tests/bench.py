@@ -53,6 +53,7 @@ def session(**changed: Any) -> Session:
     facts: dict[str, Any] = {
         "epoch": 1000, "nonce": str(NONCE), "cursor": b"0-0", "count": 0, "seq": 0, "tries": 0, "suspect": 0,
         "alone_until": 0, "sure": False, "death": "", "edit_id": b"", "edit": b"", "lost": 0,
+        "added": 1_000_000,
     }  # fmt: skip
     return Session(**(facts | changed))
 
@@ -116,7 +117,7 @@ class Bench:
         layers = tuple(layering.of(each, each.__name__) for each in middleware)
         work = workload.surrounded(handler, handling.describe(handler, batch is not None), None, layers, False)
         self.slice.handler, self.slice.form = work.handler, work.form
-        self.slice.layers, self.slice.checked = work.layers, work.checked
+        self.slice.layers, self.slice.checked, self.slice.matches = work.layers, work.checked, work.matches
         self.slice.call = calls.form_of(self.slice.processor, self.slice.form)
         if at_redis is None:
             self.slice.states_for = lambda unit: States(lambda key: f"state:{key}", self.store.states.get)  # type: ignore[method-assign]

@@ -75,12 +75,17 @@ def died(lane: Lane, event: Event, death: str, tries: int) -> Record:
     return _record(lane, event, "ProcessDied", first, rest, tries, "died")
 
 
-def block_trimmed(lane: Lane, lost: int) -> None:
-    """Somebody trimmed events that were not read yet: stop, and say how many. No policy may pass that over."""
-    message = (
-        f"{lost:,} unread event(s) after {lane.ledger.cursor.decode()} were trimmed or deleted by somebody else; "
-        "`runnelctl replay` accepts the loss and goes on"
-    )
+def block_trimmed(lane: Lane, lost: int, *, replaced: bool = False) -> None:
+    """Somebody removed events that were not read yet: stop, and say how many. No policy may pass that over. `replaced`:
+    the stream as a whole is another one."""
+    cursor = lane.ledger.cursor.decode()
+    what = f"{lost:,} unread event(s) after {cursor} were trimmed or deleted by somebody else"
+    if replaced:
+        what = (
+            f"the stream was deleted or replaced by somebody else: it has had fewer events than the "
+            f"{lane.ledger.committed:,} up to {cursor} that were passed"
+        )
+    message = f"{what}; `runnelctl replay` accepts the loss and goes on"
     record = _record(lane, None, "EventsTrimmed", message, "", 0, "trimmed")
     record["lost"] = lost
     lane.slice.log.error("%s: %s", lane.name, message)
@@ -179,7 +184,7 @@ def _punish(lane: Lane, event: Event, index: int, step: Step, record: Record) ->
             lane.slice.log.error("%s; %s\n%s", _headline(lane, event, record), what, told_of(record))
             return index + 1
         record["escalated"] = why
-    state = tell_blocked(lane, event, step, record)
+    state = tell_blocked(lane, event, step, record)  # and notes it in the record
     lane.ledger.block(as_json(record), state)
     return index
 
@@ -194,8 +199,7 @@ def tell_blocked(lane: Lane, event: Event, step: Step, record: Record) -> int:
     """Log that a failed event stops its partition or processor, and note it in its record. Returns the lane's state."""
     record["state"] = "halted" if step is Step.HALT else "quarantined"
     what = "the processor halts" if step is Step.HALT else "the partition is quarantined"
-    headline = _headline(lane, event, record)
-    lane.slice.log.error("%s; %s until `runnelctl replay`\n%s", headline, what, told_of(record))
+    lane.slice.log.error("%s; %s until `runnelctl replay`\n%s", _headline(lane, event, record), what, told_of(record))
     return cells.STATE_HALTED if step is Step.HALT else cells.STATE_QUARANTINED
 
 
@@ -233,11 +237,12 @@ def effects_of(lane: Lane, event: Event, record: Record) -> list[Effect]:
 
 def _record(lane: Lane, event: Event | None, type_: str, message: str, trace: str, attempts: int, kind: str) -> Record:
     slice_ = lane.slice
+    payload = _payload(lane, event) if event else b""
     return {
         "event": event.id if event else "",  # first, since lua/block_clear.lua looks for it
         "key": safe_key(event) if event else "",
-        "payload": event.raw[:PAYLOAD_SHOWN].decode("utf-8", "replace") if event else "",
-        "payload_bytes": len(event.raw) if event else 0,
+        "payload": payload[:PAYLOAD_SHOWN].decode("utf-8", "replace"),
+        "payload_bytes": len(payload),
         "type": type_,
         "message": message[:4096],
         "traceback": trace,
@@ -252,6 +257,14 @@ def _record(lane: Lane, event: Event | None, type_: str, message: str, trace: st
         "pid": os.getpid(),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
+
+
+def _payload(lane: Lane, event: Event) -> bytes:
+    """The record as JSON text, whatever its codec; as it is stored if it can't be decoded."""
+    try:
+        return event.raw if lane.slice.codec.is_text else lane.slice.codec.json(event)
+    except RecordError:
+        return event.raw
 
 
 def safe_key(event: Event) -> str:

@@ -64,10 +64,12 @@ class Parking:
         held = [self._holds(event) for event in run]
         start = held.index(False) if False in held else len(run)
         if start:
-            ledger, done = self._lane.ledger, 0
+            ledger, done, iteration = self._lane.ledger, 0, self._lane.iteration
             ledger.open_run(run[:start])
             while done < start and self._park(run[done], ""):
                 done += 1
+            if iteration is not None and iteration.expected == ledger.first:
+                iteration.expected += done  # its loop goes on behind them
             ledger.close_run(done)
             if done < start:
                 return []
@@ -168,7 +170,7 @@ class Parking:
         self._lane.slice.log.info("%s: key %r is replayed and goes on", self._lane.name, key)
 
     def _event(self, element: Element) -> Event:
-        return Event(element.event_id, element.fields, self._lane.source)
+        return self._lane.slice.codec.event(element.event_id, element.fields, self._lane.source)
 
     async def _handle(self, key: str, element: Element) -> bool:
         """Take one parked event to its end. False: it is still parked, don't go on behind it."""

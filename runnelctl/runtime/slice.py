@@ -22,7 +22,7 @@ from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, signals, workload
+from runnelctl.runtime import calls, loglines, sessions, signals, workload
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
@@ -32,8 +32,7 @@ from runnelctl.runtime.outage import Outage
 from runnelctl.runtime.reader import Reader
 from runnelctl.runtime.states import load as load_states
 from runnelctl.runtime.suspicion import Trial
-from runnelctl.store import leases
-from runnelctl.store.wire import ConnectionLost, ReplyError
+from runnelctl.store.leases import Session
 
 
 class Slice:
@@ -52,7 +51,6 @@ class Slice:
         self.lanes: dict[int, Lane] = {}
         self.codecs: dict[str, Codec] = {name: codec_for(stream) for name, stream in self.topology.streams.items()}
         self.codec = self.codecs[self.processor.stream]
-        self.decode = workload.decoder(self.topology.streams[self.processor.stream], self.codec)
         self.commit_events = self.processor.commit.events
         self.commit_every_s = self.processor.commit.every_ms / 1000
         self.batch_size = self.processor.batch.size if self.processor.batch else 0
@@ -73,8 +71,9 @@ class Slice:
         """Import the handler, say ready, run lanes until told to leave and all are released."""
         # An import that hangs is killed for it: show where it hangs shortly before.
         faulthandler.dump_traceback_later(lifecycle.READY_LIMIT_S * 0.9)
-        work = workload.load(self.topology, self.processor, self.decode)
-        self.handler, self.form, self.layers, self.checked = work.handler, work.form, work.layers, work.checked
+        work = workload.load(self.topology, self.processor, self.codecs)
+        self.handler, self.form, self.layers = work.handler, work.form, work.layers
+        self.checked, self.matches = work.checked, work.matches
         self.call = calls.form_of(self.processor, work.form)
         self.board.q[self._cell(cells.S_LOADED)] = self.incarnation
         await work.open(self._open_context())
@@ -176,7 +175,7 @@ class Slice:
         """One lease from its first read session to its release."""
         base = self.board.unit(unit.index)
         looks = self._looks
-        session = await self.read_session(unit)
+        session = await sessions.read(self, unit)
         self._opening.discard(unit.index)
         if session.nonce != str(self.board.q[base + cells.U_NONCE]) or self.board.q[base + cells.U_GRANT] != grant:
             self._lane_over(unit, grant, cells.STATE_LOST)
@@ -194,7 +193,7 @@ class Slice:
         assert lane.ended is not None
         self._lane_over(unit, grant, lane.ended)
 
-    def lane_type(self, session: leases.Session) -> type[Lane]:
+    def lane_type(self, session: Session) -> type[Lane]:
         """Keys may run side by side if they are to, or if they did and what is done has gaps. Parked ones need the
         other lane, which is never wrong: it only waits more."""
         keyed = self.processor.order is Order.KEY or bool(session.above)
@@ -211,19 +210,6 @@ class Slice:
         asyncio.get_running_loop().call_soon(self._look)
 
     # --- what lanes use ---------------------------------------------------------------------------------------
-
-    async def read_session(self, unit: Unit) -> leases.Session:
-        """The unit's own hash, asked for until Redis answers."""
-        while True:
-            wire = await self.committer.side.get()
-            try:
-                session = await leases.session(wire, self.topology.name, unit)
-                self.outage.over("sessions")
-                return session
-            except (ConnectionLost, ReplyError) as error:
-                self.outage.began("sessions", error)
-                self.committer.side.drop()
-                await asyncio.sleep(0.2)
 
     async def load_states(self, states: States, run: list[Event]) -> None:
         """Read the states that a run will need, in one command."""
@@ -262,8 +248,7 @@ def run(host: Host, slot: int, incarnation: int) -> int:
     """The body of a slice process; returns its exit code."""
     import uvloop
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s",
-                        datefmt="%H:%M:%S")  # fmt: skip
+    loglines.configure(host.plan.topology.log)
     faulthandler.enable()  # a SIGSEGV says where the handler was
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
