@@ -2,7 +2,7 @@
 
     reader --feed--> buffer --> drive: a run of events --> handler (calls.py) --> done --> committer --> lua/commit.lua
 
-Per event there is one clock reading, two stores on the board, the handler, and a mark that it is done: no command, no
+Per event there is one clock reading, a store on the board, the handler, and a mark that it is done: no command, no
 task, no timer, no lock. Whatever is rare (the lease's deadline, a revoked lease, a commit overdue, a fair turn for the
 other lanes) hides behind one comparison with `check_at`, and is looked at in `pause` at least every 10 ms.
 """
@@ -46,6 +46,8 @@ class Lane:
         self.parking = Parking(self, session.parked)
         self.events_key = keys.events(slice_.topology.name, self.unit.stream, self.unit.partition).encode()
         self.check_at = 0.0
+        # The board's clock of an event may be as old as the last look around: little beside the timeout.
+        self._turn_s = min(TURN_S, slice_.processor.timeout_ms / 20_000)
         # Up to these ordinals events run one by one: a batch died or failed, and its culprit is looked for.
         self.alone_until, self.last_try_until = session.alone_until, 0
         self.stopping = False  # finish what runs, commit, release
@@ -235,7 +237,7 @@ class Lane:
                 break
         self.idle()  # another lane's handler may block the loop now, and that would be put down to our last event
         await asyncio.sleep(0)
-        self.check_at = min(monotonic() + TURN_S, deadline)
+        self.check_at = min(monotonic() + self._turn_s, deadline)
         return True
 
     async def read_anew(self) -> None:
