@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from runnelctl import handling, layering
-from runnelctl.core.model import Batch, CommitBounds, Policy, Processor, Retry, Stream, Topology
+from runnelctl.core import matching
+from runnelctl.core.model import Batch, CommitBounds, Match, Policy, Processor, Retry, Stream, Topology
 from runnelctl.core.plan import plan
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
@@ -100,7 +101,7 @@ class Bench:
 
     def __init__(
         self, handler: Any, *, at: Session | None = None, batch: Batch | None = None, at_redis: Endpoint | None = None,
-        name: str = "shop", middleware: tuple[Any, ...] = (), **changed: Any,
+        name: str = "shop", middleware: tuple[Any, ...] = (), match: Match = (), **changed: Any,
     ) -> None:  # fmt: skip
         self.store = Store()
         made = plan(topology(name, batch=batch, **changed))
@@ -113,6 +114,8 @@ class Bench:
         self.slice = Slice(self.host, 0, 1)
         layers = tuple(layering.of(each, each.__name__) for each in middleware)
         work = workload.surrounded(handler, handling.describe(handler, batch is not None), None, layers, False)
+        if match:
+            work = workload.only(work, matching.compiled(match))
         self.slice.handler, self.slice.form = work.handler, work.form
         self.slice.layers, self.slice.checked, self.slice.matches = work.layers, work.checked, work.matches
         self.slice.call = calls.form_of(self.slice.processor, self.slice.form)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import handler_trial, options
+from runnelctl.cli import handler_trial, options, recordcheck
 from runnelctl.cli.handler_trial import Subject
 
 #: Where the file names code that is no handler -> the key that names it.
@@ -45,8 +45,9 @@ def everything(file: Path) -> tuple[topology.Examined, list[errors.Problem]]:
     """What can be said of a file, and every mistake in it and in what it names."""
     examined = topology.examine(file)
     problems, doubts = _tried(examined)
-    examined.warnings.extend(doubts)
-    return examined, sorted([*examined.problems, *problems])
+    more, more_doubts = recordcheck.tried(examined)
+    examined.warnings.extend([*doubts, *more_doubts])
+    return examined, sorted([*examined.problems, *problems, *more])
 
 
 def _tried(examined: topology.Examined) -> tuple[list[errors.Problem], list[errors.Problem]]:
