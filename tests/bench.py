@@ -54,6 +54,7 @@ def session(**changed: Any) -> Session:
     facts: dict[str, Any] = {
         "epoch": 1000, "nonce": str(NONCE), "cursor": b"0-0", "count": 0, "seq": 0, "tries": 0, "suspect": 0,
         "alone_until": 0, "sure": False, "death": "", "edit_id": b"", "edit": b"", "lost": 0,
+        "added": 1_000_000,
     }  # fmt: skip
     return Session(**(facts | changed))
 
@@ -106,7 +107,7 @@ class Bench:
         self.store = Store()
         made = plan(topology(name, batch=batch, **changed))
         self.board = Board(Shape(len(made.slots), len(made.units)))
-        self.wakes = tuple(signals.pipe() for _ in range(3))
+        self.wakes = {at: signals.pipe() for at in (0, -2, -1)}
         self.host = Host(
             plan=made, endpoint=at_redis or endpoint.unix("/nowhere"), member="h:1:x", board=self.board,
             directory="/nowhere", wakes=self.wakes, drain=False, digest="", embedded_root=None,
@@ -128,7 +129,7 @@ class Bench:
         self.slice.lanes[0] = self.lane
 
     def close(self) -> None:
-        for pair in self.wakes:
+        for pair in self.wakes.values():
             for fd in pair:
                 os.close(fd)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -41,9 +42,9 @@ def command(file: Path, as_json: bool) -> int:
     return errors.EXIT_USAGE if problems else errors.EXIT_OK
 
 
-def everything(file: Path) -> tuple[topology.Examined, list[errors.Problem]]:
-    """What can be said of a file, and every mistake in it and in what it names."""
-    examined = topology.examine(file)
+def everything(file: Path, overrides: dict[str, Any] | None = None) -> tuple[topology.Examined, list[errors.Problem]]:
+    """What can be said of a file, and every mistake in it and in what it names. `overrides`: as in topology.load."""
+    examined = topology.examine(file, overrides=overrides)
     problems, doubts = _tried(examined)
     more, more_doubts = recordcheck.tried(examined)
     examined.warnings.extend([*doubts, *more_doubts])

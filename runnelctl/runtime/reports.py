@@ -87,6 +87,7 @@ def report(host: Host, tenure: Tenure) -> bytes:
             "ready": q[board.slot(slot.index) + cells.S_READY] == q[board.slot(slot.index) + cells.S_INCARNATION],
         }
         for slot in host.plan.slots
+        if not slot.retired or q[board.slot(slot.index) + cells.S_PID]
     ]
     units = [_unit(host, unit) for unit in host.plan.units if q[board.unit(unit.index) + cells.U_HELD]]
     _pace.step({unit.index: q[board.unit(unit.index) + cells.U_PROCESSED] for unit in host.plan.units}, monotonic())
@@ -99,7 +100,7 @@ def report(host: Host, tenure: Tenure) -> bytes:
         "slots": slots,
         "units": units,
         "totals": [total for total in totals if total is not None],
-        "tasks": [_task(host, number) for number in range(len(host.plan.tasks))],
+        "tasks": [_task(host, at) for at in range(len(host.plan.tasks)) if at not in host.plan.gone_tasks],
     }
     return json.dumps(about, separators=(",", ":")).encode()
 
@@ -144,7 +145,7 @@ def _unit(host: Host, unit: Unit) -> dict[str, Any]:
 def _totals(host: Host, unit: Unit) -> dict[str, Any] | None:
     """Counts since `up`; also of units that this host has let go."""
     q, base = host.board.q, host.board.unit(unit.index)
-    if not q[base + cells.U_PROCESSED] and not q[base + cells.U_FAILED]:
+    if not any(q[base + cell] for cell in (cells.U_PROCESSED, cells.U_FAILED, cells.U_LOST, cells.U_UNDONE)):
         return None
     latency = q[base + cells.U_LATENCY : base + cells.U_LATENCY + cells.LATENCY_BUCKETS].tolist()
     return {
@@ -153,6 +154,8 @@ def _totals(host: Host, unit: Unit) -> dict[str, Any] | None:
         "processed": q[base + cells.U_PROCESSED],
         "failed": q[base + cells.U_FAILED],
         "retried": q[base + cells.U_RETRIED],
+        "lost": q[base + cells.U_LOST],
+        "undone": q[base + cells.U_UNDONE],
         "rate": _pace.rate(unit.index),
         "latency": latency,
     }
