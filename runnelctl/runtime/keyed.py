@@ -40,7 +40,7 @@ class KeyedLane(Lane):
         self._workers = 0
         self._idle: list[asyncio.Future[None]] = []  # of workers that have nothing to do
         self._allowed = 1
-        self._linked = self._over = False
+        self._linked = self._over = self._held = False
         self._grounded: asyncio.Future[None] | None = None
         self._flying: dict[int, float] = {}  # a flight's first ordinal -> since when; the oldest flight first
         self.pauses: dict[int, asyncio.TimerHandle] = {}  # failed flights that are tried again
@@ -70,6 +70,8 @@ class KeyedLane(Lane):
     async def _turn(self) -> None:
         if monotonic() >= self.check_at and not await self.pause():
             return
+        if self.parking.asked:
+            await self._replay()
         ledger, trial = self.ledger, self.slice.trial
         if trial.lane is self and self.session.suspect <= ledger.done:
             trial.over(self)
@@ -82,8 +84,16 @@ class KeyedLane(Lane):
         await self._arrive(1 if careful else WINDOW)
         self._allowed = 1 if careful else max(1, self.slice.processor.concurrency)
         self.pump()
-        if (careful or not self._room(WINDOW)) and not self._must_block():
+        if (careful or not self._room(WINDOW)) and not self._must_block() and not self.parking.asked:
             await self.wait(None)
+
+    async def _replay(self) -> None:
+        """A page of parked events, with nothing else of the partition in a handler; then the others have a turn."""
+        self._held = True
+        while self._flying:
+            await self._ground()
+        await self.parking.replay()
+        self._held = False
 
     def _must_block(self) -> bool:
         return bool(self.failed) and not self._flying and self.ledger.done == min(self.failed) - 1
@@ -145,8 +155,11 @@ class KeyedLane(Lane):
             pause.cancel()
         self.pauses.clear()
         while self._flying:
-            self._grounded = self.loop.create_future()
-            await self._grounded
+            await self._ground()
+
+    async def _ground(self) -> None:
+        self._grounded = self.loop.create_future()
+        await self._grounded
 
     # --- workers
 
@@ -176,17 +189,22 @@ class KeyedLane(Lane):
 
     def _depart(self) -> list[int]:
         """The ordinals of the next flight; none if nothing may start."""
-        if self.stopping or self.resyncing or self.ended is not None or len(self._flying) >= self._allowed:
-            return []
-        if self.ledger.uncommitted + len(self._flying) * max(1, self.batch_size) >= self.slice.commit_events:
-            return []  # the next commit makes room
-        now = monotonic()
-        if now >= self.check_at:
-            self.nudge()
-            return []
-        first = self.order.start()
-        if first is None:
-            return []
+        while True:
+            over = self.stopping or self.resyncing or self.ended is not None
+            if over or self._held or len(self._flying) >= self._allowed:
+                return []
+            if self.ledger.uncommitted + len(self._flying) * max(1, self.batch_size) >= self.slice.commit_events:
+                return []  # the next commit makes room
+            now = monotonic()
+            if now >= self.check_at:
+                self.nudge()
+                return []
+            first = self.order.start()
+            if first is None:
+                return []
+            if not (self.parking.keys and self.parking.holds(self.events[first])):
+                break
+            keyedfailures.park(self, first)
         flight = [first]
         if self.batch_size > 1 and first not in self.single:
             flight += self.order.join(first, self.batch_size - 1 if self._allowed > 1 else 0)

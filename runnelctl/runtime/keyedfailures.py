@@ -9,7 +9,7 @@ from runnelctl.core import policy
 from runnelctl.core.policy import Failure, Step
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import failures
+from runnelctl.runtime import evidence, failures
 from runnelctl.runtime.states import StateUnavailable
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def settle(lane: KeyedLane, flight: list[int], events: list[Event], error:
         lane.later(flight, failures.STATE_PAUSE_S)
         return
     verdict = policy.decide(
-        failures.kind_of(error), events[0].attempt, processor.retry, processor.policy, random.random()
+        failures.kind_of(error), events[0].attempt, processor.retry, processor.policy, random.random(), processor.scope
     )
     if verdict.step is Step.PASS:
         lane.done(flight, [])
@@ -40,22 +40,34 @@ async def settle(lane: KeyedLane, flight: list[int], events: list[Event], error:
         lane.single.update(flight)
         lane.later(flight, 0)
     else:
-        _punish(lane, flight[0], events[0], verdict.step, failures.describe(lane, events[0], error))
+        _punish(lane, flight[0], events[0], verdict.step, evidence.describe(lane, events[0], error))
 
 
 def settle_dead(lane: KeyedLane, ordinal: int, event: Event) -> None:
     """It killed its process as often as `retry.attempts` allows: the policy applies without another try."""
     processor = lane.slice.processor
-    verdict = policy.decide(Failure.DIED, event.attempt, processor.retry, processor.policy, 0.0)
-    record = failures.died(lane, event, lane.session.death, lane.session.tries)
+    verdict = policy.decide(Failure.DIED, event.attempt, processor.retry, processor.policy, 0.0, processor.scope)
+    record = evidence.died(lane, event, lane.session.death, lane.session.tries)
     _punish(lane, ordinal, event, verdict.step, record)
 
 
-def _punish(lane: KeyedLane, ordinal: int, event: Event, step: Step, record: failures.Record) -> None:
+def park(lane: KeyedLane, ordinal: int) -> None:
+    """The next event of a parked key goes behind those that are parked."""
+    event = lane.events[ordinal]
+    effect = lane.parking.aside(event)
+    if effect is None:
+        lane.fail(ordinal, failures.unparked(lane, event, lane.parking.full(event)), cells.STATE_QUARANTINED)
+    else:
+        lane.done([ordinal], [effect])
+
+
+def _punish(lane: KeyedLane, ordinal: int, event: Event, step: Step, record: evidence.Record) -> None:
     lane.count(cells.U_FAILED)
     if step is Step.RECORD:
         failures.tell_passed(lane, event, record)
         lane.done([ordinal], failures.effects_of(lane, event, record))
+    elif step is Step.PARK and (effect := failures.parked(lane, event, record)) is not None:
+        lane.done([ordinal], [effect])
     else:
         state = failures.tell_blocked(lane, event, step, record)
-        lane.fail(ordinal, failures.as_json(record), state)
+        lane.fail(ordinal, evidence.as_json(record), state)

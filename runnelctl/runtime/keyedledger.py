@@ -15,6 +15,8 @@ from runnelctl.store.leases import Commit, Session
 if TYPE_CHECKING:
     from runnelctl.runtime.keyed import KeyedLane
 
+_NO_ORDINAL = 0  # effects that belong to no event of the partition's future: those of a parked one
+
 
 class KeyedLedger(Ledger):
     """See the module. `done` and `committed` are watermarks here: everything up to them is done, or committed."""
@@ -50,6 +52,13 @@ class KeyedLedger(Ledger):
             self._finished.append((ordinal, event_id, effects))
             self._pass(ordinal, event_id)
 
+    def beside(self, effects: list[Effect]) -> None:
+        """As Ledger.beside."""
+        if not self._void:
+            self.uncommitted += 1
+            self._finished.append((_NO_ORDINAL, b"", effects))
+            self.mark_dirty(monotonic())
+
     def _pass(self, ordinal: int, event_id: bytes) -> None:
         self._passed.add(ordinal, event_id)
         self.done, self.done_id = self._passed.watermark, self._passed.at
@@ -68,7 +77,8 @@ class KeyedLedger(Ledger):
         size, told = 0, self._told
         while self._finished and len(taken) < EFFECTS_PER_COMMIT and size < EFFECT_BYTES_PER_COMMIT:
             ordinal, event_id, effects = self._finished.popleft()
-            told.add(ordinal, event_id)
+            if ordinal != _NO_ORDINAL:
+                told.add(ordinal, event_id)
             taken += effects
             self._in_commit += 1
             size += size_of(effects)

@@ -16,7 +16,7 @@ from runnelctl.core.parking import Element
 from runnelctl.core.policy import Failure, Step
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import failures, workload
+from runnelctl.runtime import evidence, failures, workload
 from runnelctl.runtime.context import Effect, StateUnavailable
 from runnelctl.runtime.siding import Siding
 from runnelctl.store import parking as stored
@@ -61,51 +61,50 @@ class Parking:
     def sift(self, run: list[Event]) -> list[Event]:
         """Park the events that `run` begins with as far as their keys are parked; returns those behind them that may be
         started, up to the next that may not."""
-        held = [self._holds(event) for event in run]
+        held = [self.holds(event) for event in run]
         start = held.index(False) if False in held else len(run)
         if start:
             ledger, done, iteration = self._lane.ledger, 0, self._lane.iteration
             ledger.open_run(run[:start])
-            while done < start and self._park(run[done], ""):
+            while done < start and (effect := self.aside(run[done])) is not None:
+                ledger.pass_over(run[done], [effect])
                 done += 1
             if iteration is not None and iteration.expected == ledger.first:
                 iteration.expected += done  # its loop goes on behind them
             ledger.close_run(done)
             if done < start:
+                failures.block_unparked(self._lane, run[done], self.full(run[done]))
                 return []
         end = held.index(True, start) if True in held[start:] else len(run)
         if end < len(run):
             self._lane.intake.put_back(run[end:])
         return run[start:end]
 
-    def failed(self, event: Event, record: str) -> str | None:
-        """Park an event whose attempts are used up, and with it its key. Returns why that can't be, or None."""
-        key = workload.key_or_none(event)
-        if not key:
-            return "the event has no key that can be read, so its partition stops and not a key"
-        why = self._no_room(parking.pack(event._id, event._fields))
-        if why is None:
-            self._park(event, record)
-            self.keys.add(key)
-        return why
+    def failed(self, event: Event, record: str) -> Effect | None:
+        """What parks an event whose attempts are used up, and with it its key; None where `full` says why not."""
+        effect = self.aside(event, record)
+        if effect is not None:
+            self.keys.add(event.key)
+        return effect
 
-    def _holds(self, event: Event) -> bool:
+    def holds(self, event: Event) -> bool:
+        """Whether the event may not start, since its key is parked."""
         return workload.key_or_none(event) in self.keys
 
-    def _no_room(self, element: bytes) -> str | None:
-        return parking.no_room(self._lane.slice.processor.max_parked, self._events, self._size, len(element))
+    def full(self, event: Event) -> str | None:
+        """Why an event can't be parked; None if it can."""
+        if not workload.key_or_none(event):
+            return "the event has no key that can be read, so its partition stops and not a key"
+        size = len(parking.pack(event._id, event._fields))
+        return parking.no_room(self._lane.slice.processor.max_parked, self._events, self._size, size)
 
-    def _park(self, event: Event, record: str) -> bool:
-        """False: there is no room, the partition is quarantined."""
-        lane, element = self._lane, parking.pack(event._id, event._fields)
-        why = self._no_room(element)
-        if why is not None:
-            failures.block_unparked(lane, event, why)
-            return False
-        effect: Effect = ("P", keys.parked_events(*self._where, event.key), (self._parked, event.key, element, record))
-        lane.ledger.pass_over(event, [effect])
+    def aside(self, event: Event, record: str = "") -> Effect | None:
+        """What puts an event at the end of its key's list, to be committed as done with that; None if it is `full`."""
+        if self.full(event) is not None:
+            return None
+        element = parking.pack(event._id, event._fields)
         self._events, self._size = self._events + 1, self._size + len(element)
-        return True
+        return ("P", keys.parked_events(*self._where, event.key), (self._parked, event.key, element, record))
 
     # --- replaying
 
@@ -178,7 +177,7 @@ class Parking:
         if self._tries:
             event.attempt = self._tries + 1
             if self._sure and self._tries >= processor.retry.attempts:
-                return self._conclude(key, element, event, failures.died(lane, event, self._death, self._tries))
+                return self._conclude(key, element, event, evidence.died(lane, event, self._death, self._tries))
         while True:
             started, effects, error = await self._siding.call(event)
             if not started:
@@ -198,25 +197,25 @@ class Parking:
             if verdict.step is Step.PASS:
                 return self._done(key, element, [])
             if verdict.step is not Step.RETRY:
-                return self._conclude(key, element, event, failures.describe(lane, event, error))
+                return self._conclude(key, element, event, evidence.describe(lane, event, error))
             await failures.retry(lane, [event], error, verdict.pause_ms)
             if not self._is_ours():
                 return False
 
-    def _conclude(self, key: str, element: Element, event: Event, record: failures.Record) -> bool:
+    def _conclude(self, key: str, element: Element, event: Event, record: evidence.Record) -> bool:
         """Its attempts are used up: IGNORE passes it over, under the other policies the key stays parked."""
         lane, processor = self._lane, self._lane.slice.processor
         lane.count(cells.U_FAILED)
         headline = f"{lane.name}: parked event {event.id} (key {key!r}) failed {record['attempts']} time(s) again"
         final = policy.decide(Failure.REJECTED, 1, processor.retry, processor.policy, 0.0, processor.scope)
         if final.step is Step.RECORD:
-            lane.slice.log.error("%s; policy IGNORE passes it over\n%s", headline, failures.told_of(record))
+            lane.slice.log.error("%s; policy IGNORE passes it over\n%s", headline, evidence.told_of(record))
             return self._done(key, element, failures.effects_of(lane, event, record))
         record["state"] = "parked"
-        lane.slice.log.error("%s; it stays parked until `runnelctl replay`\n%s", headline, failures.told_of(record))
+        lane.slice.log.error("%s; it stays parked until `runnelctl replay`\n%s", headline, evidence.told_of(record))
         self._tries = 0
         self.asked.pop(key, None)
-        lane.ledger.beside([self._effect("F", key, element, failures.as_json(record))])
+        lane.ledger.beside([self._effect("F", key, element, evidence.as_json(record))])
         return False
 
     def _done(self, key: str, element: Element, effects: list[Effect]) -> bool:

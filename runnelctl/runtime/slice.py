@@ -194,13 +194,12 @@ class Slice:
         self._lane_over(unit, grant, lane.ended)
 
     def lane_type(self, session: Session) -> type[Lane]:
-        """Keys may run side by side if they are to, or if they did and what is done has gaps. Parked ones need the
-        other lane, which is never wrong: it only waits more."""
+        """Keys may run side by side if they are to, or if they did and what is done has gaps."""
         keyed = self.processor.order is Order.KEY or bool(session.above)
         if keyed and self.form.kind == "events":
             self.log.warning("%d event(s) were done out of turn and are handled again", len(session.above))
             return Lane
-        return KeyedLane if keyed and not session.parked.keys else Lane
+        return KeyedLane if keyed else Lane
 
     def _lane_over(self, unit: Unit, grant: int, state: int) -> None:
         q, base = self.board.q, self.board.unit(unit.index)

@@ -157,7 +157,7 @@ def _processor(name: str, section: Section, streams: dict[str, model.Stream], fi
         processes=_processes(section, streams, findings),
         policy=section.choice("policy", model.Policy, model.Policy.HALT),
         scope=_scope(section, findings),
-        order=ordering.order(section, findings),
+        order=ordering.order(section),
         concurrency=ordering.concurrency(section, findings),
         max_parked=_max_parked(section.section("max_parked")),
         state_ttl_ms=section.section("state").duration_ms("ttl", 0) or None,

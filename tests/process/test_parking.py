@@ -222,7 +222,12 @@ def _looks_at_states(shop: Shop) -> None:
     assert (ended.returncode, ended.stdout) == (1, "")
 
 
-def test_parked_keys_keep_their_order_under_load_kills_and_hand_overs(shop: Shop, start_up: Callable[..., Up]) -> None:
+@pytest.mark.parametrize("order", ["partition", "key"])
+def test_parked_keys_keep_their_order_under_load_kills_and_hand_overs(
+    order: str, tmp_path: Path, valkey: Server, app_name: str, start_up: Callable[..., Up]
+) -> None:
+    concurrency = 4 if order == "key" else 1
+    shop = Shop(tmp_path, app_name, valkey.url, more=f"    order: {order}\n    concurrency: {concurrency}")
     """Two hosts, slices and hosts killed while events of parked keys come and are replayed: each once, in order."""
     numbers = range(1_800)
     bad = [n for n in numbers if n % len(USERS) in (0, 1) and n in (60, 301, 600)]

@@ -101,7 +101,6 @@ PROCESSOR = {
     "max_parked: {size: many}": "9:24: size must be a size such as 512MiB, 64KiB or 10MB, not 'many'",
     "state: {ttl: 0s}": "9:18: ttl must be a duration over zero such as 100ms, 10s, 5m or 7d, not '0s'",
     "order: keys": "9:12: order must be partition or key, not 'keys' (did you mean 'key'?)",
-    "order: key\n    scope: key": "9:12: order: key together with scope: key is not supported by this version yet",
     "concurrency: 4": "9:18: concurrency 4 needs order: key; with order: partition one event runs at a time",
     "concurrency: 0": "9:18: concurrency must be a whole number of handlers, 1 to 1024, not 0",
     "match: {}": "9:12: match is empty: name a field and its values, or leave match out",
