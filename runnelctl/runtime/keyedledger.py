@@ -53,7 +53,8 @@ class KeyedLedger(Ledger):
     def _pass(self, ordinal: int, event_id: bytes) -> None:
         self._passed.add(ordinal, event_id)
         self.done, self.done_id = self._passed.watermark, self._passed.at
-        self.mark_dirty(monotonic())
+        if not self.dirty_since:
+            self.mark_dirty(monotonic())
 
     # --- what Ledger asks
 
@@ -69,9 +70,10 @@ class KeyedLedger(Ledger):
         while self._finished and len(taken) < EFFECTS_PER_COMMIT and size < EFFECT_BYTES_PER_COMMIT:
             ordinal, event_id, effects = self._finished.popleft()
             told.add(ordinal, event_id)
-            taken += effects
             self._in_commit += 1
-            size += size_of(effects)
+            if effects:
+                taken += effects
+                size += size_of(effects)
         ids = told.ids()
         above = b" ".join([*ids, *self.remembered])
         if above != self._above:
