@@ -69,10 +69,7 @@ class Slice:
         """Import the handler, say ready, run lanes until told to leave and all are released."""
         # An import that hangs is killed for it: show where it hangs shortly before.
         faulthandler.dump_traceback_later(lifecycle.READY_LIMIT_S * 0.9)
-        work = workload.load(self.topology, self.processor, self.decode)
-        self.handler, self.form, self.layers, self.checked = work.handler, work.form, work.layers, work.checked
-        self.call = calls.form_of(self.processor, work.form)
-        await work.open(self._open_context())
+        work = await self.load()
         faulthandler.cancel_dump_traceback_later()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._host.wakes[self.slot.index][0], self._look)
@@ -85,6 +82,18 @@ class Slice:
         self._look()
         await self._gone.wait()
         await work.close()
+
+    async def load(self) -> workload.Work:
+        """Import the handler and open it. Raises HandlerError."""
+        work = workload.load(self.topology, self.processor, self.decode)
+        self.use(work)
+        await work.open(self._open_context())
+        return work
+
+    def use(self, work: workload.Work) -> None:
+        """Call this handler from now on."""
+        self.handler, self.form, self.layers, self.checked = work.handler, work.form, work.layers, work.checked
+        self.call = calls.form_of(self.processor, work.form)
 
     def _cell(self, cell: int) -> int:
         return self.board.slot(self.slot.index) + cell
