@@ -9,20 +9,21 @@ from pathlib import Path
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import blocked, editing, names, options, resuming, targets
+from runnelctl.cli import blocked, editing, names, options, resuming, targets, unparking
 from runnelctl.core.model import Topology
 from runnelctl.records import codec_for
 from runnelctl.runtime import mending
 from runnelctl.runtime.mending import Action, Operator, Outcome
-from runnelctl.store import connect, meta, operations
+from runnelctl.store import connect, meta, operations, parked
 from runnelctl.store.connect import Client
 from runnelctl.store.operations import Blockage
+from runnelctl.store.parked import ParkedKey
 from runnelctl.store.reach import Reached, reach
 
 
 @click.command()
 @click.argument("target", metavar="[PROCESSOR[:PARTITION]]", required=False, shell_complete=names.processors)
-@click.option("-k", "--key", help="Only where the failed event has this key.")
+@click.option("-k", "--key", help="Only this key: parked, or that of a failed event.")
 @click.option("--skip", is_flag=True, help="Move the failed event to the dead letters and go on behind it.")
 @click.option("--edit", is_flag=True, help="Mend the failed record in $VISUAL or $EDITOR, then retry it.")
 @click.option("--dry-run", is_flag=True, help="Only list what is blocked, and why.")
@@ -43,11 +44,11 @@ def command(
     verbose: bool,
     as_json: bool,
 ) -> int:
-    """List what is quarantined or halted and why, then retry it in order: all of it, or of one PROCESSOR, or one
-    PARTITION.
+    """List what is quarantined, halted or parked and why, then retry it in order: all of it, or of one PROCESSOR, or
+    one PARTITION.
 
     With an `up` running it resumes there at once. With none the handlers run here, under the lease. Exits 0 once the
-    backlog is drained, 1 if it is blocked again, 4 if it halts again.
+    backlog is drained, 1 if anything is blocked or parked again, 4 if it halts again.
     """
     if skip and edit:
         raise errors.UsageError("--skip and --edit exclude each other: is the event to be passed over, or mended?")
@@ -58,12 +59,13 @@ def command(
         with connect.client(reached.endpoint) as client, connect.translated(reached.endpoint):
             meta.agree(client, of)
             found = _matching(operations.blockages(client, of, list(chosen)), chosen, key)
-            _list(of, found, target, key, as_json=as_json, verbose=verbose)
-            if dry_run or not found:
+            keys = [each for each in parked.find(client, of, list(chosen), key) if _meant(each, chosen)]
+            _list(of, found, keys, target, key, as_json=as_json, verbose=verbose)
+            if dry_run or not (found or keys):
                 return errors.EXIT_OK
-            if not _wanted(found, action, yes=yes):
+            if not _wanted(found, keys, action, yes=yes):
                 return errors.EXIT_ERROR
-        return _replay(of, reached, found, action, reason, chosen)
+        return _replay(of, reached, found, keys, action, reason, chosen)
 
 
 Chosen = dict[str, int | None]
@@ -81,26 +83,35 @@ def _matching(found: Sequence[Blockage], chosen: Chosen, key: str | None) -> lis
     return [
         each
         for each in found
-        if chosen[each.processor] in (None, each.partition)
-        and (key is None or (each.event_id and each.record.get("key") == key))
+        if _meant(each, chosen) and (key is None or (each.event_id and each.record.get("key") == key))
     ]
 
 
+def _meant(each: Blockage | ParkedKey, chosen: Chosen) -> bool:
+    return chosen[each.processor] in (None, each.partition)
+
+
 def _list(
-    of: Topology, found: Sequence[Blockage], target: str | None, key: str | None, *, as_json: bool, verbose: bool
+    of: Topology,
+    found: Sequence[Blockage],
+    keys: Sequence[ParkedKey],
+    target: str | None,
+    key: str | None,
+    *,
+    as_json: bool,
+    verbose: bool,
 ) -> None:
     if as_json:
-        click.echo(blocked.as_json(of.name, found))
-    elif found:
-        click.echo(blocked.as_text(found, verbose=verbose))
-    if not found:
+        click.echo(blocked.as_json(of.name, found, keys))
+    elif found or keys:
+        texts = (blocked.as_text(found, verbose=verbose), blocked.parked_text(keys, verbose=verbose))
+        click.echo("\n\n".join(text for text in texts if text))
+    if not (found or keys):
         what = f"of {target}" if target else f"in {of.name}"
-        click.echo(
-            f"nothing {what} is blocked" + (f" at an event with key {key!r}" if key is not None else ""), err=True
-        )
+        click.echo(f"nothing {what} is blocked or parked" + (f" with key {key!r}" if key is not None else ""), err=True)
 
 
-def _wanted(found: Sequence[Blockage], action: Action, *, yes: bool) -> bool:
+def _wanted(found: Sequence[Blockage], keys: Sequence[ParkedKey], action: Action, *, yes: bool) -> bool:
     """Whether the user says so. Raises UsageError where nobody can be asked."""
     if yes:
         return True
@@ -109,29 +120,38 @@ def _wanted(found: Sequence[Blockage], action: Action, *, yes: bool) -> bool:
     if action is Action.EDIT:
         return True  # saving the change is the answer
     if action is Action.SKIP:
-        question = f"skip the failed event of {blocked.count(found)}?"
+        question = f"skip the failed event of {blocked.count(found, keys)}?"
     else:
-        question = f"retry {blocked.count(found)}?"
+        question = f"retry {blocked.count(found, keys)}?"
     if click.confirm(question, default=False, err=True):
         return True
     click.echo("nothing done", err=True)
     return False
 
 
-def _replay(of: Topology, reached: Reached, found: list[Blockage], action: Action, reason: str, chosen: Chosen) -> int:
+def _replay(
+    of: Topology, reached: Reached, found: list[Blockage], keys: list[ParkedKey], action: Action, reason: str,
+    chosen: Chosen,
+) -> int:  # fmt: skip
     """Act on each, then see it through. Returns the exit code."""
-    scene = resuming.survey(of, reached, found)
+    processors = [each.processor for each in found] + [each.processor for each in keys]
+    scene = resuming.survey(of, reached, list(dict.fromkeys(processors)))
     with connect.client(reached.endpoint) as client, connect.translated(reached.endpoint):
         operator = Operator(client, of, mending.who(), reason)
         outcomes = [outcome for each in found if (outcome := _act(operator, each, action)) is not None]
+        reopened = unparking.act(operator, keys, action)
         resumed = [outcome.blockage for outcome in outcomes if outcome.done]
         still_halted = _lift_halts(client, of, resumed)
-        if resumed:
+        if resumed or any(each.done for each in reopened):
             operations.announce(client, of, "replay", by=operator.who)
     free = [each for each in resumed if each.processor not in still_halted]
-    code = resuming.resume(of, reached, scene, resuming.places(of, scene, free, one=None not in chosen.values()))
-    refused = errors.EXIT_ERROR if len(resumed) < len(outcomes) else errors.EXIT_OK
-    return code or (errors.EXIT_HALTED if still_halted else refused)
+    going = resuming.places(of, scene, free, one=None not in chosen.values())
+    code = resuming.resume(of, reached, scene, going, unparking.replayed(reopened))
+    with connect.client(reached.endpoint) as client, connect.translated(reached.endpoint):
+        parked_again = unparking.parked_again(client, of, reopened)
+    refused = len(resumed) < len(outcomes) or not all(each.done for each in reopened)
+    failed = errors.EXIT_ERROR if refused or parked_again else errors.EXIT_OK
+    return code or (errors.EXIT_HALTED if still_halted else failed)
 
 
 def _act(operator: Operator, blockage: Blockage, action: Action) -> Outcome | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import click
@@ -33,9 +33,8 @@ class Scene:
     ends: dict[Place, End]
 
 
-def survey(of: Topology, reached: Reached, found: Sequence[Blockage]) -> Scene:
+def survey(of: Topology, reached: Reached, processors: Sequence[str]) -> Scene:
     """Look around. Raises what `up` would raise where nobody runs a processor and it has to run here."""
-    processors = list(dict.fromkeys(each.processor for each in found))
     with connect.client(reached.endpoint) as client, connect.translated(reached.endpoint):
         there = presence.running(
             lambda: backlog.look(client, of, ()).members, homes.root(), of.name, of.lease_ttl_ms / 1000
@@ -55,15 +54,20 @@ def places(of: Topology, scene: Scene, resumed: Sequence[Blockage], one: bool) -
     return [place for place, at in scene.positions.items() if place in own or (place[0] in whole and not at.blocked)]
 
 
-def resume(of: Topology, reached: Reached, scene: Scene, going: Sequence[Place]) -> int:
-    """Watch or run these partitions until what was there is handled; returns the exit code."""
-    going = _without_paused(of, reached, going)
-    watched = [place for place in going if place[0] in scene.there]
-    here = [place for place in going if place[0] not in scene.there]
+def resume(of: Topology, reached: Reached, scene: Scene, going: Sequence[Place], replayed: Mapping[Place, int]) -> int:
+    """Watch or run until what was there in the partitions `going` is handled, and what is parked in the partitions
+    `replayed` (how many events) is replayed. Returns the exit code."""
+    chosen = _without_paused(of, reached, list(dict.fromkeys([*going, *replayed])))
+    watched = [place for place in chosen if place[0] in scene.there]
+    here = [place for place in chosen if place[0] not in scene.there]
     code = errors.EXIT_OK
     if watched:
+        # Where only keys are replayed, the others of the partition go on anyway: nothing to wait for.
+        ends = {place: scene.ends[place] if place in going else End((0, 0), 0) for place in watched}
+        counts = {place: count for place, count in replayed.items() if place in watched}
+        goal = Goal({place: scene.positions[place] for place in watched}, ends, counts)
         with connect.client(reached.endpoint) as client, connect.translated(reached.endpoint):
-            code, abandoned = _watch(client, of, scene, watched)
+            code, abandoned = _watch(client, of, goal)
         here += sorted(abandoned)
     if here:
         code = _run(of, reached, here) or code
@@ -81,8 +85,8 @@ def _without_paused(of: Topology, reached: Reached, going: Sequence[Place]) -> l
     return [place for place in going if place not in waiting]
 
 
-def _watch(client: Client, of: Topology, scene: Scene, watched: Sequence[Place]) -> tuple[int, set[Place]]:
-    goal = Goal({place: scene.positions[place] for place in watched}, {place: scene.ends[place] for place in watched})
+def _watch(client: Client, of: Topology, goal: Goal) -> tuple[int, set[Place]]:
+    watched = list(goal.start)
     began = time.monotonic()
     try:
         with _Progress() as progress:

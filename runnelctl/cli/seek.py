@@ -16,7 +16,7 @@ from runnelctl.store import connect, meta, operations
 from runnelctl.store.connect import Client
 from runnelctl.store.operations import Blockage
 from runnelctl.store.reach import reach
-from runnelctl.store.seeking import Move, Moved, Seeker
+from runnelctl.store.seeking import Move, Moved, Seeker, refusal
 
 _WORDS = {"earliest": b"-", "latest": b"+"}
 
@@ -38,7 +38,8 @@ def command(file: Path, target: str, to: str, yes: bool, reason: str) -> int:
     repeated or skipped.
 
     With an `up` running, hosts finish the event in hand and go on from the new place. A quarantined or halted partition
-    stays so, unless the cursor moves beyond the failed event.
+    stays so, unless the cursor moves beyond the failed event. Parked events stay parked; back is refused while there
+    are any.
     """
     of = topology.load(file)
     chosen = targets.parse(of, target)
@@ -58,10 +59,19 @@ def command(file: Path, target: str, to: str, yes: bool, reason: str) -> int:
         if not moves:
             click.echo("nothing to do: it stands there already", err=True)
             return errors.EXIT_OK
+        _refuse_parked(chosen, seeker, moves)
         if not consent.given(f"move {_count(len(moves))} of {chosen.processor.name}?", "move it", yes=yes):
             return errors.EXIT_ERROR
         _move(client, of, chosen, seeker, moves, blocked, to, reason)
     return errors.EXIT_OK
+
+
+def _refuse_parked(chosen: Target, seeker: Seeker, moves: Sequence[Move]) -> None:
+    """Before anything is moved: a cursor must not go back where events are parked."""
+    for move in moves:
+        parked = 0 if move.skipped >= 0 else seeker.parked(move.partition)
+        if parked:
+            raise errors.RunnelctlError(f"{refusal(chosen.processor.name, move.partition, parked)}; nothing moved")
 
 
 def _show(chosen: Target, planned: Sequence[Move], blocked: Sequence[Blockage]) -> None:

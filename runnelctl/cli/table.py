@@ -52,6 +52,7 @@ COLUMNS = (
     Column("P99", 30, lambda row: "-" if row.p99_ms is None else figures.span(row.p99_ms), right=True, least=6),
     Column("DONE", 45, lambda row: figures.count(row.processed), right=True, least=7),
     Column("FAILED", 60, lambda row: figures.count(row.failed), right=True),
+    Column("PARKED", 65, lambda row: figures.count(row.parked_keys), right=True),
     Column("RESTARTS", 20, lambda row: str(row.restarts), right=True),
     Column("EPOCH", 12, lambda row: "-" if row.epoch is None else str(row.epoch), right=True, wide=True),
     Column("CURSOR", 11, lambda row: row.cursor, right=True, wide=True),
@@ -93,9 +94,10 @@ def render(snapshot: Snapshot, view: View) -> Group:
     return Group(*lines[: view.height])
 
 
-def _order(row: PartitionStatus) -> tuple[int, int]:
+def _order(row: PartitionStatus) -> tuple[float, int]:
     """Worst first. Lag counts by magnitude, so that rows don't dance while they catch up; else the file's order."""
-    return row.state.rank, -(row.lag_ms // 1000).bit_length()
+    rank = row.state.rank - 0.5 * bool(row.parked_keys)
+    return rank, -(row.lag_ms // 1000).bit_length()
 
 
 def _tally(rows: Sequence[PartitionStatus]) -> str:
@@ -154,6 +156,8 @@ def _fitting(rows: Sequence[PartitionStatus], view: View) -> list[tuple[Column, 
     chosen = [column for column in COLUMNS if view.wide or not column.wide]
     if not any(row.why for row in rows):
         chosen = [column for column in chosen if column.title != "ERROR"]
+    if not any(row.parked_keys for row in rows):
+        chosen = [column for column in chosen if column.title != "PARKED"]
     natural = {column.title: _natural(column, rows) for column in chosen}
     least = natural | {"ERROR": min(natural.get("ERROR", 0), ERROR_LEAST)}
     while _width(chosen, least) > view.width and len(chosen) > 3:
@@ -183,7 +187,7 @@ def _row(row: PartitionStatus, columns: Sequence[tuple[Column, int]], silent: se
             style = STYLES[row.state]
         elif column.title in ("HOST", "SLICE", "PID") and row.host in silent:
             style = "dim"
-        elif column.title == "FAILED" and row.failed:
+        elif (column.title == "FAILED" and row.failed) or (column.title == "PARKED" and row.parked_keys):
             style = "yellow"
         cells.append((_fit(column, printable(column.cell(row)), width), style))
     return _line(cells)

@@ -33,6 +33,26 @@ def failures(topology: str, stream: str, partition: int, processor: str) -> str:
     return f"{tag(topology, stream, partition)}:failures:{processor}"
 
 
+def parked(topology: str, stream: str, partition: int, processor: str) -> str:
+    """Hash: event key -> the failure record for which that key is parked under one processor."""
+    return f"{tag(topology, stream, partition)}:parked:{processor}"
+
+
+def parked_events(topology: str, stream: str, partition: int, processor: str, key: str) -> str:
+    """The list of one key's parked events, oldest first."""
+    return f"{tag(topology, stream, partition)}:parked:{processor}:{key}"
+
+
+def replaying(topology: str, stream: str, partition: int, processor: str) -> str:
+    """Hash: parked event key -> who asked for its replay, and when. It is gone when the replay is over."""
+    return f"{tag(topology, stream, partition)}:replaying:{processor}"
+
+
+def returned(topology: str, stream: str, partition: int, processor: str) -> str:
+    """Set: the dead letters that one processor got back in this partition, so that each comes back once."""
+    return f"{tag(topology, stream, partition)}:returned:{processor}"
+
+
 def members(topology: str) -> str:
     """Hash: member -> its beat and capacity. The only thing that ownership is decided from."""
     return f"{{{topology}}}:members"

@@ -15,6 +15,13 @@ class Policy(enum.Enum):
     IGNORE = "IGNORE"
 
 
+class Scope(enum.Enum):
+    """What QUARANTINE stops."""
+
+    PARTITION = "partition"
+    KEY = "key"
+
+
 class Validate(enum.Enum):
     """When records are held against the stream's schema."""
 
@@ -95,6 +102,14 @@ class CommitBounds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ParkingBounds:
+    """How many events, and bytes of them, one partition may have parked before it is quarantined as a whole."""
+
+    events: int = 10_000
+    size_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Processor:
     """A handler on a stream, with a cursor of its own in every partition."""
 
@@ -103,6 +118,9 @@ class Processor:
     handler: str  # "module:attribute"
     processes: int
     policy: Policy = Policy.HALT
+    scope: Scope = Scope.PARTITION
+    max_parked: ParkingBounds = field(default_factory=ParkingBounds)
+    state_ttl_ms: int | None = None  # how long a state outlives its key's last event that used it; None: for ever
     retry: Retry = field(default_factory=Retry)
     timeout_ms: int = 30_000
     batch: Batch | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from runnelctl.core.model import Policy, Retry
+from runnelctl.core.model import Policy, Retry, Scope
 
 
 class Failure(enum.Enum):
@@ -23,6 +23,7 @@ class Step(enum.Enum):
     RETRY = "retry"
     PASS = "pass"  # commit past it, nothing recorded
     RECORD = "record"  # commit past it; dead letter and failure record in the same commit
+    PARK = "park"  # commit past it; it and what follows of its key is kept aside, in order
     QUARANTINE = "quarantine"
     HALT = "halt"
 
@@ -44,10 +45,14 @@ def backoff_ms(retry: Retry, attempt: int, jitter: float) -> float:
     return ceiling * (0.5 + 0.5 * jitter)
 
 
-def decide(failure: Failure, attempt: int, retry: Retry, policy: Policy, jitter: float) -> Verdict:
+def decide(
+    failure: Failure, attempt: int, retry: Retry, policy: Policy, jitter: float, scope: Scope = Scope.PARTITION
+) -> Verdict:
     """The verdict on attempt number `attempt` (1 is the first) that ended as `failure`."""
     if failure is Failure.SKIPPED:
         return Verdict(Step.PASS)
     if failure is not Failure.REJECTED and attempt < retry.attempts:
         return Verdict(Step.RETRY, backoff_ms(retry, attempt, jitter))
+    if policy is Policy.QUARANTINE and scope is Scope.KEY:
+        return Verdict(Step.PARK)
     return Verdict(_FINAL[policy])

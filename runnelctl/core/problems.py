@@ -8,28 +8,29 @@ from runnelctl.core.status import PartitionStatus, ProcessorStatus, Snapshot, St
 
 
 def problems(snapshot: Snapshot) -> list[str]:
-    """A line for each quarantined partition, and one for all partitions of a processor with the same other trouble."""
+    """A line for each partition that is quarantined or has keys parked, and one for all partitions of a processor with
+    the same other trouble."""
     lines: list[tuple[int, bool, str]] = []
     for processor in snapshot.processors:
         groups: dict[tuple[State, str], list[PartitionStatus]] = {}
         for partition in processor.partitions:
-            if partition.state.is_problem:
+            if partition.state.is_problem or partition.parked_keys:
                 groups.setdefault((partition.state, _cause(partition)), []).append(partition)
-        for (state, cause), group in groups.items():
+        for (state, _), group in groups.items():
             # A partition that a processor halted for comes before those that only share its fate.
-            lines.append((state.rank, group[0].error is None, _line(processor, state, cause, group)))
+            lines.append((state.rank, group[0].error is None, _line(processor, state, group)))
     return [line for _, _, line in sorted(lines, key=lambda line: line[:2])]
 
 
 def _cause(partition: PartitionStatus) -> str:
     """What partitions must have in common to share a line."""
-    if partition.state is State.QUARANTINED:
+    if partition.state is State.QUARANTINED or partition.parked_keys:
         return f"{partition.partition}: {partition.why}"
     return partition.why
 
 
-def _line(processor: ProcessorStatus, state: State, cause: str, group: list[PartitionStatus]) -> str:
-    why = cause.partition(": ")[2] if state is State.QUARANTINED else cause
+def _line(processor: ProcessorStatus, state: State, group: list[PartitionStatus]) -> str:
+    why = group[0].why
     behind = sum(each.lag for each in group)
     waiting = f"; {behind:,} waiting" if behind else ""
     return f"{processor.name}:{ranges(each.partition for each in group)} {state.value}: {why}{waiting}"

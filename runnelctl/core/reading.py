@@ -70,6 +70,7 @@ class Own:
 
     `owner` is `member/slice number` or empty; `cursor` None where nobody ever owned it; `count` events lie at or before
     it. `added`, `length` and `last` (an id) are the stream's; `unread_ms` is the timestamp of its first unread entry.
+    `parked` is the failure record of the key that was parked first of those that are.
     """
 
     epoch: int | None = None
@@ -81,6 +82,9 @@ class Own:
     length: int = 0
     last: str = "0-0"
     unread_ms: int | None = None
+    parked_keys: int = 0
+    parked_events: int = 0
+    parked: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)

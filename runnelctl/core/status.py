@@ -8,7 +8,7 @@ unowned      nobody has it, or whoever has it is no member any more or has not b
 stuck        it has an owner and unread events, but does not move: no process behind its slice, the slice's loop has
              stood still for two ttls outside a handler, or an event is in the handler beyond the timeout
 paused       an operator paused it; nobody has it then, or lets go of it in a moment
-running      else, also while the handler of a failed event waits for its next attempt
+running      else, also while the handler of a failed event waits for its next attempt, and while keys are parked
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class PartitionStatus:
     p99_ms: float | None
     restarts: int
     parked_keys: int
+    parked_events: int
     error: Record | None
     why: str
 
@@ -181,7 +182,8 @@ class _Judge:
             rate=self._rate(processor.name, number, own, totals),
             p99_ms=latency.percentile_ms(latency.merged(total.latency for _, total in totals), 0.99),
             restarts=slot.restarts if slot is not None else unit.restarts,
-            parked_keys=0,  # nothing parks in this version
+            parked_keys=own.parked_keys,
+            parked_events=own.parked_events,
             error=self._error(processor.name, own),
             why=why,
         )
@@ -206,7 +208,7 @@ class _Judge:
         if member not in self._beating:
             return State.UNOWNED, f"{host_of(member)} is silent for {self._ages[member] / 1000:.0f} s"
         why = self._hindrance(processor, unit, slot) if lag else ""
-        return (State.STUCK, why) if why else (State.RUNNING, "")
+        return (State.STUCK, why) if why else (State.RUNNING, parked(own))
 
     def _pause(self, name: str, number: int) -> str:
         """Who paused it and why."""
@@ -236,11 +238,12 @@ class _Judge:
         return sum((total.rate for member, total in totals if member in self._beating), 0.0)
 
     def _error(self, processor: str, own: Own) -> Record | None:
-        """The record that blocks the partition, or its processor when no partition is to blame."""
+        """The record that blocks the partition, or its processor when no partition is to blame; else that of the key
+        which was parked first."""
         halt = self._reading.halted.get(processor)
         if own.block is None and halt is not None and halt.get("partition") is None:
             return halt
-        return own.block
+        return own.block if own.block is not None else own.parked
 
 
 def host_of(member: str) -> str:
@@ -253,6 +256,14 @@ def position(own: Own, start: Start) -> tuple[str, int]:
     if own.cursor is not None:
         return own.cursor, max(0, own.added - own.count)
     return ("0-0", own.length) if start is Start.EARLIEST else (own.last, 0)
+
+
+def parked(own: Own) -> str:
+    """What a partition has parked, and why; empty for nothing."""
+    if not own.parked_keys:
+        return ""
+    keys = f"{own.parked_keys:,} key{'s' * (own.parked_keys != 1)} parked ({own.parked_events:,} events)"
+    return f"{keys}: {headline(own.parked)}" if own.parked else keys
 
 
 def blocked_state(record: Mapping[str, object]) -> State:

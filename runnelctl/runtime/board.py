@@ -27,6 +27,7 @@ H_WANTED = 8  # keeper: leases that it ought to hold
 H_SETTLED = 9  # keeper: 1 once it knows what it ought to hold
 H_REPLAYS = 10  # keeper: how often somebody replayed
 H_REPLAYED = 11  # supervisor: up to which of these it has revived slices that it had given up
+H_LOOKS = 12  # keeper: how often slices had to look anew at what is parked and to be replayed
 
 OUTCOME_NONE, OUTCOME_DRAINED, OUTCOME_HALTED, OUTCOME_DOWN, OUTCOME_BLOCKED = range(5)
 

@@ -121,7 +121,7 @@ class Committer:
             pause_s = lane.ledger.outcome(reply)
             if pause_s is not None:
                 asyncio.get_running_loop().call_later(pause_s, self.wake, lane)
-            elif lane.ended is None and lane.ledger.done > lane.ledger.committed:
+            elif lane.ended is None and lane.ledger.unsettled:
                 self._dirty[lane] = None
         if trouble is None and short and wire.lost is not None:
             trouble = wire.lost

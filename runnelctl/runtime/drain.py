@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
+from runnelctl.core import keys
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import halts
 from runnelctl.runtime.host import Host
@@ -30,11 +31,15 @@ class Drain:
 
     async def look(self, wire: Wire) -> int:
         """An OUTCOME_: NONE while there is something left that can be handled."""
-        ends, cursors, counts, added, blocked = await self._positions(wire)
+        ends, cursors, counts, added, blocked, replaying = await self._positions(wire)
         if self._targets is None:
             self._targets, self._start = ends, counts
         self._show(counts, added)
-        open_units = [unit for unit in self.host.plan.units if cursors[unit.index] < self._targets[unit.index]]
+        open_units = [
+            unit
+            for unit in self.host.plan.units
+            if cursors[unit.index] < self._targets[unit.index] or unit.index in replaying
+        ]
         stuck = [unit for unit in open_units if unit.index in blocked]
         if stuck and len(stuck) == len(open_units):
             halted = any(blocked[unit.index] == cells.STATE_HALTED for unit in stuck)
@@ -49,23 +54,30 @@ class Drain:
 
     async def _positions(
         self, wire: Wire
-    ) -> tuple[dict[int, Position], dict[int, Position], dict[int, int], dict[int, int], dict[int, int]]:
-        """Ends, cursors, counts and entries-added of all units, and the state of those that are blocked; as Redis has
-        them, since the board hears of a block a moment later."""
-        futures = []
+    ) -> tuple[dict[int, Position], dict[int, Position], dict[int, int], dict[int, int], dict[int, int], set[int]]:
+        """Ends, cursors, counts and entries-added of all units, the state of those that are blocked, and those where
+        parked keys are to be replayed; as Redis has them, since the board hears of a block a moment later."""
+        futures, name = [], self.host.plan.topology.name
         for unit in self.host.plan.units:
-            own, events = unit_keys(self.host.plan.topology.name, unit)
+            own, events = unit_keys(name, unit)
             futures.append(wire.send("HMGET", own, "cursor", "count", "block"))
             futures.append(wire.send("XINFO", "STREAM", events))
+            futures.append(wire.send("HLEN", keys.replaying(name, unit.stream, unit.partition, unit.processor)))
         replies = await asyncio.gather(*futures)
         ends: dict[int, Position] = {}
         cursors: dict[int, Position] = {}
         counts: dict[int, int] = {}
         added: dict[int, int] = {}
         blocked: dict[int, int] = {}
-        for unit, own_reply, info in zip(self.host.plan.units, replies[::2], replies[1::2], strict=True):
-            if isinstance(own_reply, Exception):
-                raise own_reply
+        replaying: set[int] = set()
+        for unit, own_reply, info, asked in zip(
+            self.host.plan.units, replies[::3], replies[1::3], replies[2::3], strict=True
+        ):
+            for reply in (own_reply, asked):
+                if isinstance(reply, Exception):
+                    raise reply
+            if asked:
+                replaying.add(unit.index)
             facts = {} if isinstance(info, ReplyError) else dict(zip(info[::2], info[1::2], strict=True))
             ends[unit.index] = _position(facts.get(b"last-generated-id") if facts.get(b"length") else None)
             cursors[unit.index] = _position(own_reply[0])
@@ -77,7 +89,7 @@ class Drain:
                 blocked[unit.index] = halts.state_of(own_reply[2].decode())
             elif self.tenure.stopped(unit):
                 blocked[unit.index] = cells.STATE_QUARANTINED  # paused: as little to wait for
-        return ends, cursors, counts, added, blocked
+        return ends, cursors, counts, added, blocked, replaying
 
     def _show(self, counts: dict[int, int], added: dict[int, int]) -> None:
         """For the progress bar: how many events there are to pass, and how many are passed."""

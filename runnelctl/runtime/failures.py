@@ -42,29 +42,37 @@ async def settle(lane: Lane, run: list[Event], index: int, error: BaseException)
         await lane.wait(STATE_PAUSE_S)
         return index
     many = bool(lane.batch_size) and len(run) - index > 1
-    verdict = policy.decide(_kind(error), event.attempt, processor.retry, processor.policy, random.random())
+    verdict = policy.decide(
+        kind_of(error), event.attempt, processor.retry, processor.policy, random.random(), processor.scope
+    )
     if verdict.step is Step.PASS:
         passed = run[index:] if many else [event]
         for skipped in passed:
             lane.ledger.pass_over(skipped, [])
         return index + len(passed)
     if verdict.step is Step.RETRY:
-        await _retry(lane, run[index:] if lane.batch_size else [event], error, verdict.pause_ms)
+        await retry(lane, run[index:] if lane.batch_size else [event], error, verdict.pause_ms)
         return index
     if many:
         _split(lane, run, index, error)
         return index
+    if verdict.step is Step.PARK:  # what follows of the key must not start: it is looked at anew
+        lane.intake.put_back(run[index + 1 :])
+        del run[index + 1 :]
     return _punish(lane, event, index, verdict.step, describe(lane, event, error))
 
 
 def settle_dead(lane: Lane, run: list[Event]) -> int:
     """run[0] killed its process as often as `retry.attempts` allows: the policy applies without another try."""
     event, processor = run[0], lane.slice.processor
-    verdict = policy.decide(Failure.DIED, event.attempt, processor.retry, processor.policy, 0.0)
-    death = lane.session.death or "its process died"
-    first, _, rest = death.partition("\n")
-    record = _record(lane, event, "ProcessDied", first, rest, lane.session.tries, "died")
-    return _punish(lane, event, 0, verdict.step, record)
+    verdict = policy.decide(Failure.DIED, event.attempt, processor.retry, processor.policy, 0.0, processor.scope)
+    return _punish(lane, event, 0, verdict.step, died(lane, event, lane.session.death, lane.session.tries))
+
+
+def died(lane: Lane, event: Event, death: str, tries: int) -> Record:
+    """The record for an event that killed its process so often; `death` is what is known of the last time."""
+    first, _, rest = (death or "its process died").partition("\n")
+    return _record(lane, event, "ProcessDied", first, rest, tries, "died")
 
 
 def block_trimmed(lane: Lane, lost: int) -> None:
@@ -85,11 +93,20 @@ def block_refused(lane: Lane, message: str) -> None:
     _block_here(lane, _record(lane, None, "CommitRefused", message, "", 0, "refused"))
 
 
+def block_unparked(lane: Lane, event: Event, why: str) -> None:
+    """An event of a parked key can't be parked: the partition waits before it."""
+    message = f"the event has to be parked, since its key is, but {why}; replay what is parked"
+    record = _record(lane, event, "ParkingFull", message, "", 0, "parking")
+    record["state"] = "quarantined"
+    lane.slice.log.error("%s: event %s: %s", lane.name, event.id, message)
+    lane.ledger.block(as_json(record), cells.STATE_QUARANTINED)
+
+
 def _block_here(lane: Lane, record: Record) -> None:
     """Stop where the cursor stands: the processor under HALT, else this partition. IGNORE can't pass this over."""
     halts = lane.slice.processor.policy is Policy.HALT
     record["state"] = "halted" if halts else "quarantined"
-    lane.ledger.drop_and_block(_json(record), cells.STATE_HALTED if halts else cells.STATE_QUARANTINED)
+    lane.ledger.drop_and_block(as_json(record), cells.STATE_HALTED if halts else cells.STATE_QUARANTINED)
 
 
 def describe(lane: Lane, event: Event, error: BaseException) -> Record:
@@ -102,13 +119,13 @@ def describe(lane: Lane, event: Event, error: BaseException) -> Record:
     return _record(lane, event, full, told(error), text, event.attempt, kind)
 
 
-def _kind(error: BaseException) -> Failure:
+def kind_of(error: BaseException) -> Failure:
     if isinstance(error, Skip):
         return Failure.SKIPPED
     return Failure.REJECTED if isinstance(error, Reject) else Failure.RAISED
 
 
-async def _retry(lane: Lane, events: list[Event], error: BaseException, pause_ms: float) -> None:
+async def retry(lane: Lane, events: list[Event], error: BaseException, pause_ms: float) -> None:
     """The partition waits: order before speed."""
     first = events[0]
     lane.slice.log.warning(
@@ -143,20 +160,32 @@ def _punish(lane: Lane, event: Event, index: int, step: Step, record: Record) ->
     lane.count(cells.U_FAILED)
     log = lane.slice.log
     headline = f"{lane.name}: event {event.id} (key {record['key']!r}) failed {record['attempts']} time(s)"
-    raised = record["kind"] in ("raised", "rejected")
-    details = (
-        record["traceback"] if raised else f"{record['type']}: {record['message']}\n{record['traceback']}"
-    ).rstrip()
+    details = told_of(record)
     if step is Step.RECORD:
         log.error("%s; policy IGNORE passes it over%s\n%s", headline, _where_dead(lane), details)
-        lane.ledger.pass_over(event, _effects(lane, event, record))
+        lane.ledger.pass_over(event, effects_of(lane, event, record))
         return index + 1
+    if step is Step.PARK:
+        record["state"] = "parked"
+        why = lane.parking.failed(event, as_json(record))
+        if why is None:
+            log.error("%s; its key is parked until `runnelctl replay`\n%s", headline, details)
+            return index + 1
+        record["escalated"] = why
+        headline += f"; {why}"
     state = cells.STATE_HALTED if step is Step.HALT else cells.STATE_QUARANTINED
     record["state"] = "halted" if step is Step.HALT else "quarantined"
     what = "the processor halts" if step is Step.HALT else "the partition is quarantined"
     log.error("%s; %s until `runnelctl replay`\n%s", headline, what, details)
-    lane.ledger.block(_json(record), state)
+    lane.ledger.block(as_json(record), state)
     return index
+
+
+def told_of(record: Record) -> str:
+    """A record for the log: the handler's traceback, or what it says of itself."""
+    if record["kind"] in ("raised", "rejected"):
+        return str(record["traceback"]).rstrip()
+    return f"{record['type']}: {record['message']}\n{record['traceback']}".rstrip()
 
 
 def _where_dead(lane: Lane) -> str:
@@ -164,12 +193,12 @@ def _where_dead(lane: Lane) -> str:
     return f", to stream {dead}" if dead else ""
 
 
-def _effects(lane: Lane, event: Event, record: Record) -> list[Effect]:
+def effects_of(lane: Lane, event: Event, record: Record) -> list[Effect]:
     """The failure record, and the dead letter if the processor has one: in the same commit as the cursor."""
     topology = lane.slice.topology
     unit = lane.unit
     log = keys.failures(topology.name, unit.stream, unit.partition, unit.processor)
-    effects: list[Effect] = [("L", log, (FAILURES_KEPT, 2, b"record", _json(record)))]
+    effects: list[Effect] = [("L", log, (FAILURES_KEPT, 2, b"record", as_json(record)))]
     dead = lane.slice.processor.dead_letter
     if dead is not None:
         fields = deadletters.fields(event, record)
@@ -223,7 +252,8 @@ def told(error: BaseException) -> str:
         return f"(its text cannot be had: {type(worse).__name__})"
 
 
-def _json(record: Record) -> str:
+def as_json(record: Record) -> str:
+    """A record as it is stored."""
     try:
         return msgspec.json.encode(record).decode()
     except UnicodeEncodeError:  # a key or a message with bytes that are no UTF-8: shown escaped

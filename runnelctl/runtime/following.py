@@ -14,25 +14,32 @@ PAUSE_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What there was to do at the start: each partition's position and end."""
+    """What there was to do at the start: each partition's position and end, and how many parked events are replayed."""
 
     start: Mapping[Place, Position]
     ends: Mapping[Place, End]
+    replayed: Mapping[Place, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
-        """Events to pass."""
-        return sum(max(0, self.ends[place].added - at.passed) for place, at in self.start.items())
+        """Events to pass or to replay."""
+        ahead = sum(max(0, self.ends[place].added - at.passed) for place, at in self.start.items())
+        return ahead + sum(self.replayed.values())
 
     def done(self, positions: Mapping[Place, Position]) -> int:
-        """How many of them are passed."""
-        return sum(
+        """How many of them are passed or replayed."""
+        passed = sum(
             max(0, min(at.passed, self.ends[place].added) - self.start[place].passed) for place, at in positions.items()
         )
+        return passed + sum(self._replayed(place, at) for place, at in positions.items())
+
+    def _replayed(self, place: Place, at: Position) -> int:
+        wanted = self.replayed.get(place, 0)
+        return wanted if not at.asked else min(wanted, max(0, self.start[place].parked - at.parked))
 
     def reached(self, positions: Mapping[Place, Position]) -> set[Place]:
-        """The partitions whose cursor is at the end that there was, or beyond."""
-        return {place for place, at in positions.items() if at.cursor >= self.ends[place].last}
+        """The partitions whose cursor is at the end that there was, or beyond, and where nothing is being replayed."""
+        return {place for place, at in positions.items() if at.cursor >= self.ends[place].last and not at.asked}
 
 
 @dataclass(frozen=True, slots=True)

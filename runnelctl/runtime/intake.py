@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from runnelctl.core.entry import with_record
 from runnelctl.event import Event
 
 READ_EVENTS = 4_096  # of all lanes together: small enough for the processor's caches, large enough to amortise a read
@@ -87,6 +88,4 @@ def mend(run: list[Event], event_id: bytes, record: bytes) -> None:
     """If that event is among these, replace its record by what an operator made of it."""
     for event in run:
         if event._id == event_id:
-            fields = event._fields
-            kept = [fields[i : i + 2] for i in range(0, len(fields), 2) if fields[i] != b"data"]
-            event._fields = [b"data", record, *(part for pair in kept for part in pair)]
+            event._fields = with_record(event._fields, record)

@@ -235,6 +235,7 @@ class Keeper:
                 if not after:  # `$` would miss what is said between two reads
                     newest = await wire.call("XREVRANGE", name, "+", "-", "COUNT", 1)
                     after = newest[0][0] if newest else b"0-0"
+                    self.tenure.look_anew()  # what was said before we listened is in Redis, but no slice may know
                     self._news = True
                     self._wake.set()
                 while True:
@@ -259,6 +260,7 @@ class Keeper:
             signals.wake(self.host.supervisor_wake[1])
         if message.get("what") == "replay":
             self.tenure.unblock()
+            self.tenure.look_anew()
         if message.get("what") == "restart":
             self.rolling.ask(message)
         self._news = True

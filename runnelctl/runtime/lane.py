@@ -20,6 +20,7 @@ from runnelctl.runtime import board as cells
 from runnelctl.runtime import failures, suspicion, workload
 from runnelctl.runtime.intake import Intake, mend
 from runnelctl.runtime.ledger import Ledger
+from runnelctl.runtime.parking import Parking
 from runnelctl.store.leases import Session
 
 if TYPE_CHECKING:
@@ -34,15 +35,14 @@ class Lane:
 
     def __init__(self, slice_: Slice, unit: int, grant: int, session: Session) -> None:
         self.slice = slice_
-        self.unit = slice_.plan.units[unit]
-        self.grant = grant
-        self.base = slice_.board.unit(unit)
-        self.session = session
+        self.unit, self.grant = slice_.plan.units[unit], grant
+        self.base, self.session = slice_.board.unit(unit), session
         self.source = workload.source(self.unit, slice_.codec, slice_.decode)
         self.ledger = Ledger(self, session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
         self.intake = Intake(session.cursor)
+        self.parking = Parking(self, session.parked)
         self.events_key = keys.events(slice_.topology.name, self.unit.stream, self.unit.partition).encode()
         self.check_at = 0.0
         # Up to these ordinals events run one by one: a batch died or failed, and its culprit is looked for.
@@ -115,6 +115,8 @@ class Lane:
             while self.ended is None and not self.stopping:
                 if self.resyncing:
                     await self.read_anew()
+                elif self.parking.asked and await self.parking.replay():
+                    continue
                 elif not self.intake.count:
                     self.idle()
                     await self.wait(None)
@@ -139,7 +141,7 @@ class Lane:
             self.idle()
             await ledger.progress()
             return []
-        size = min(self.batch_size or room, room)
+        size = min(self.batch_size or (self.parking.run if self.parking.keys else room), room)
         if ledger.done < self.session.suspect or ledger.done < self.alone_until or ledger.done < self.last_try_until:
             size = await suspicion.careful_size(self, size)
             if not size:
@@ -150,6 +152,8 @@ class Lane:
             if self.stopping or self.resyncing or self.ended is not None:
                 return []
         run = self._take(size)
+        if self.parking.keys and not (run := self.parking.sift(run)):
+            return []
         if self.states.used:
             self.idle()
             await slice_.load_states(self.states, run)
@@ -207,8 +211,7 @@ class Lane:
             if q[self.base + cells.U_GRANT] != self.grant or not q[self.base + cells.U_WANTED]:
                 self.stopping = True
                 return False
-            now = monotonic()
-            deadline = d[cells.H_DEADLINE]
+            now, deadline = monotonic(), d[cells.H_DEADLINE]
             if slice_.trial.bars(self):
                 self.idle()
                 await self.wait(None)
@@ -248,6 +251,7 @@ class Lane:
             failures.block_trimmed(self, session.lost)
         self.session = session
         self.states.clear()
+        self.parking.restart(session.parked)
         ledger.restart(session)
         self.intake.restart(session.cursor)
         self.resyncing = False

@@ -77,6 +77,17 @@ class Ledger:
         self.done += 1
         self.mark_dirty(monotonic())
 
+    def beside(self, effects: list[Effect]) -> None:
+        """Effects of an event that is not the next one: they go with the next commit, which need not move the cursor.
+        Only between runs."""
+        if not self._void:
+            self.effects.append((self.done, self.done_id, effects))
+            self.mark_dirty(monotonic())
+
+    def _aside(self, done: int) -> bool:
+        """Whether effects wait that no event after ordinal `done` brings along."""
+        return bool(self.effects) and self.effects[0][0] <= done and not self._void
+
     def mark_dirty(self, now: float) -> None:
         """There is something to commit since `now`."""
         if not self.dirty_since:
@@ -87,7 +98,9 @@ class Ledger:
 
     @property
     def unsettled(self) -> bool:
-        return self.in_flight is not None or (self.done > self.committed and not self._void)
+        return (
+            self.in_flight is not None or (self.done > self.committed and not self._void) or self._aside(self.committed)
+        )
 
     async def progress(self) -> None:
         """Wait until a commit's outcome is known; at once if there is nothing to commit."""
@@ -124,11 +137,12 @@ class Ledger:
         if self.in_flight is not None:
             return self.in_flight
         target = self.committed if self._void else self.done
-        if target == self.committed and not (self._closing or self._block or self._announcing):
+        idle = target == self.committed and not self._aside(target)
+        if idle and not (self._closing or self._block or self._announcing):
             return None
         self._announcing = False
         effects, done, new = self._cut(target)
-        last = done == target and (self._closing or bool(self._block))
+        last = done == target and not self._aside(done) and (self._closing or bool(self._block))
         names: list[Argument] = [*self._names]
         commit = Commit(
             self.epoch, self.nonce, self.seq + 1, self.cursor, new, done - self.committed,
@@ -189,7 +203,7 @@ class Ledger:
         self.seq, self.cursor, self.committed = commit.seq, commit.new, self._in_flight_done
         # Clean first, then look again: a handler's thread counts an event as done before it looks at dirty_since.
         self.dirty_since = 0.0
-        if self.done > self.committed:
+        if self.done > self.committed or self._aside(self.committed):
             self.dirty_since = monotonic()
         self._show_cursor()
         if commit.release:
@@ -235,14 +249,20 @@ def _numbered(effects: list[Effect], names: list[Argument]) -> list[Argument]:
     """Effects as lua/commit.lua takes them; keys go to `names`. Of several writes to a state the last stays."""
     if not effects:
         return []
-    number: dict[str, int] = {}
-    last = {name: index for index, (op, name, _) in enumerate(effects) if op in "SD"}
+    number: dict[Argument, int] = {}
+    last = {name: index for index, (op, name, _) in enumerate(effects) if op in "SDT"}
     flat: list[Argument] = []
     for index, (op, name, arguments) in enumerate(effects):
-        if op in "SD" and last[name] != index:
+        if op in "SDT" and last[name] != index:
             continue
-        if name not in number:
-            names.append(name)
-            number[name] = len(names)
-        flat += (op, number[name], *arguments)
+        more = _MORE_KEYS.get(op, 0)
+        for each in (name, *arguments[:more]):
+            if each not in number:
+                names.append(each)
+                number[each] = len(names)
+            flat += (op, number[each]) if each is name else (number[each],)
+        flat += arguments[more:]
     return flat
+
+
+_MORE_KEYS = {"P": 1, "U": 2, "F": 2}  # arguments that are names of keys, too

@@ -74,7 +74,7 @@ class Operator:
         """Retry with `new`, which `checked` gave, in place of the failed record `old`."""
         answer = operations.clear(self.client, self.topology, blockage, new)
         what = f"retrying event {blockage.event_id} with the record as edited"
-        return self._outcome(blockage, Action.EDIT, answer, what, old=_cut(old), new=_cut(new))
+        return self._outcome(blockage, Action.EDIT, answer, what, old=cut(old), new=cut(new))
 
     def event(self, blockage: Blockage) -> Event | None:
         """The failed event as it would be handled now; None if it is not there any more or there is none."""
@@ -183,5 +183,6 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _cut(record: bytes) -> str:
+def cut(record: bytes) -> str:
+    """A record for the audit, not too much of it."""
     return record[:AUDITED_BYTES].decode("utf-8", "replace")

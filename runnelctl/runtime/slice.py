@@ -28,6 +28,7 @@ from runnelctl.runtime.host import Host
 from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.outage import Outage
 from runnelctl.runtime.reader import Reader
+from runnelctl.runtime.states import load as load_states
 from runnelctl.runtime.suspicion import Trial
 from runnelctl.store import leases
 from runnelctl.store.wire import ConnectionLost, ReplyError
@@ -59,6 +60,7 @@ class Slice:
         self.trial = Trial(self)
         self._woken: asyncio.Future[None] | None = None
         self._leaving = False
+        self._looks = self.board.q[cells.H_LOOKS]
         self._opening: set[int] = set()  # units whose first session is being read
         self._tasks: set[asyncio.Task[Any]] = set()
         self._gone = asyncio.Event()
@@ -142,6 +144,10 @@ class Slice:
         if q[self._cell(cells.S_ASKED)] == self.incarnation and not self._leaving:
             self._recycle("asked to restart")
             return
+        if self._looks != q[cells.H_LOOKS]:
+            self._looks = q[cells.H_LOOKS]
+            for each in self.lanes.values():
+                each.resync()  # a read session brings what is parked and to be replayed
         leaving = self._leaving or bool(q[cells.H_STOPPING])
         for unit in self.plan.units_of(self.processor.name):
             base = self.board.unit(unit.index)
@@ -176,12 +182,15 @@ class Slice:
     async def _run_lane(self, unit: Unit, grant: int) -> None:
         """One lease from its first read session to its release."""
         base = self.board.unit(unit.index)
+        looks = self._looks
         session = await self.read_session(unit)
         self._opening.discard(unit.index)
         if session.nonce != str(self.board.q[base + cells.U_NONCE]) or self.board.q[base + cells.U_GRANT] != grant:
             self._lane_over(unit, grant, cells.STATE_LOST)
             return
         lane = self.lanes[unit.index] = Lane(self, unit.index, grant, session)
+        if looks != self._looks:  # somebody wants a replay that this session may not know of
+            lane.resync()
         self.board.q[base + cells.U_STATE] = cells.STATE_RUNNING
         self._look()  # it may have been asked back since
         self.reader.room_made(lane)
@@ -216,22 +225,13 @@ class Slice:
 
     async def load_states(self, states: States, run: list[Event]) -> None:
         """Read the states that a run will need, in one command."""
-        wanted = states.missing({key for event in run if (key := workload.key_or_none(event)) is not None})
-        while wanted:
-            wire = await self.committer.side.get()
-            try:
-                texts = await wire.call("MGET", *(states.redis_key(key) for key in wanted))
-            except (ConnectionLost, ReplyError):
-                self.committer.side.drop()
-                await asyncio.sleep(0.2)
-                continue
-            for key, text in zip(wanted, texts, strict=True):
-                states.fill(key, text)
-            return
+        wanted = {key for event in run if (key := workload.key_or_none(event)) is not None}
+        await load_states(self.committer.side, states, wanted)
 
     def states_for(self, unit: Unit) -> States:
         name = functools.partial(keys.state, self.topology.name, unit.stream, unit.partition, unit.processor)
-        states = States(name, functools.partial(workload.fetch_now, self.endpoint))
+        fetch = functools.partial(workload.fetch_now, self.endpoint)
+        states = States(name, fetch, self.processor.state_ttl_ms)
         states.used = workload.mentions_state(self.handler)
         return states
 

@@ -147,6 +147,12 @@ class Tenure:
         for unit in self.held:
             self._clear(unit)
 
+    def look_anew(self) -> None:
+        """Somebody may want parked keys replayed: the slices read what is asked for."""
+        self.board.q[cells.H_LOOKS] += 1
+        for slot in self.plan.slots:
+            signals.wake(self.host.wakes[slot.index][1])
+
     def unblock(self) -> None:
         """Somebody replayed: look again at what was blocked."""
         self.halted.clear()

@@ -18,11 +18,14 @@ EntryId = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One processor in one partition: its cursor, how many events it ever passed, and whether it is blocked."""
+    """One processor in one partition: its cursor, how many events it ever passed, whether it is blocked, how many
+    are parked, and of how many keys the replay is asked for and not over."""
 
     cursor: EntryId
     passed: int
     blocked: bool
+    parked: int = 0
+    asked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,13 @@ def look(client: redis.Redis, topology: Topology, places: Sequence[Place]) -> Lo
     """Read it all in one pipeline. Raises redis-py's errors."""
     with client.pipeline(transaction=False) as pipe:
         for processor, partition in places:
-            stream = topology.processors[processor].stream
-            pipe.hmget(keys.own(topology.name, stream, partition, processor), "cursor", "count", "block")
+            where = (topology.name, topology.processors[processor].stream, partition, processor)
+            pipe.hmget(keys.own(*where), "cursor", "count", "block", "parked_events")
+            pipe.hlen(keys.replaying(*where))
         pipe.hkeys(keys.halted(topology.name))
         pipe.hgetall(keys.members(topology.name))
         *owns, halted, members = pipe.execute()
-    positions = {place: _position(*own) for place, own in zip(places, owns, strict=True)}
+    positions = {place: _position(owns[2 * index], owns[2 * index + 1]) for index, place in enumerate(places)}
     return Look(
         positions, frozenset(_text(name) for name in halted), {_text(name): entry for name, entry in members.items()}
     )
@@ -66,8 +70,9 @@ def ends(client: redis.Redis, topology: Topology, places: Sequence[Place]) -> di
     return {place: _end(info) for place, info in zip(places, replies, strict=True)}
 
 
-def _position(cursor: bytes | None, passed: bytes | None, block: bytes | None) -> Position:
-    return Position(_id(cursor), int(passed or 0), block is not None)
+def _position(own: Sequence[bytes | None], asked: int) -> Position:
+    cursor, passed, block, parked = own
+    return Position(_id(cursor), int(passed or 0), block is not None, int(parked or 0), asked)
 
 
 def _end(info: Any) -> End:

@@ -10,6 +10,7 @@ from typing import Any
 from runnelctl.core import keys
 from runnelctl.core.charges import Charge
 from runnelctl.core.plan import Unit
+from runnelctl.store import parking
 from runnelctl.store.scripts import script
 from runnelctl.store.wire import Argument, Wire
 
@@ -71,6 +72,7 @@ class Session:
     edit_id: bytes
     edit: bytes
     lost: int
+    parked: parking.Lot = parking.EMPTY
 
 
 def unit_keys(topology: str, unit: Unit) -> tuple[str, str]:
@@ -134,38 +136,26 @@ async def holdings(wire: Wire, topology: str, units: Sequence[Unit]) -> list[Hol
 
 _SESSION_FIELDS = (
     "epoch", "nonce", "cursor", "count", "seq", "tries", "suspect", "alone", "sure", "death", "edit_id", "edit",
+    "parked_keys",
 )  # fmt: skip
 
 
 async def session(wire: Wire, topology: str, unit: Unit) -> Session:
-    """Read the own hash at the start of a read session, and whether anything unread was trimmed away."""
+    """Read the own hash at the start of a read session, what is parked, and whether anything unread was trimmed."""
     own, events = unit_keys(topology, unit)
-    fields = (
-        "epoch",
-        "nonce",
-        "cursor",
-        "count",
-        "seq",
-        "tries",
-        "suspect",
-        "alone",
-        "sure",
-        "death",
-        "edit_id",
-        "edit",
-    )
-    reply, info = await asyncio.gather(wire.send("HMGET", own, *fields), wire.send("XINFO", "STREAM", events))
+    reply, info = await asyncio.gather(wire.send("HMGET", own, *_SESSION_FIELDS), wire.send("XINFO", "STREAM", events))
     if isinstance(reply, Exception):
         raise reply
-    epoch, nonce, cursor, count, seq, tries, suspect, alone, sure, death, edit_id, edit = reply
+    epoch, nonce, cursor, count, seq, tries, suspect, alone, sure, death, edit_id, edit, parked_keys = reply
     lost = 0
     if not isinstance(info, Exception):
         facts = dict(zip(info[::2], info[1::2], strict=True))
         lost = max(0, facts[b"entries-added"] - facts[b"length"] - int(count or 0))
+    parked = await parking.lot(wire, topology, unit) if int(parked_keys or 0) else parking.EMPTY
     return Session(
         int(epoch or 0), _text(nonce), cursor or b"0-0", int(count or 0), int(seq or 0),
         int(tries or 0), int(suspect or 0), int(alone or 0),
-        sure == b"1", _text(death), edit_id or b"", edit or b"", lost,
+        sure == b"1", _text(death), edit_id or b"", edit or b"", lost, parked,
     )  # fmt: skip
 
 

@@ -61,6 +61,14 @@ class Moved:
     kept: bool
 
 
+def refusal(processor: str, partition: int, parked: int) -> str:
+    """Why a cursor may not go back while events are parked."""
+    return (
+        f"{processor}:{partition} has {parked:,} event(s) parked, and going back would bring earlier events of their "
+        f"keys after them; replay them first: `runnelctl replay {processor}:{partition}`"
+    )
+
+
 class Seeker:
     """Moves cursors of one processor. Everything raises redis-py's errors."""
 
@@ -84,8 +92,13 @@ class Seeker:
         fresh = self._spot(partition, b"+" if self._processor.start is Start.LATEST else b"-")
         return Move(partition, fresh, after)
 
+    def parked(self, partition: int) -> int:
+        """How many events are parked there."""
+        return int(self._client.hget(self._own(partition), "parked_events") or 0)
+
     def move(self, planned: Move) -> Moved:
-        """Do it. Raises RunnelctlError if somebody trims the stream all the time."""
+        """Do it. Raises RunnelctlError if it goes back where events are parked, or if somebody trims the stream all the
+        time."""
         partition, after = planned.partition, planned.after
         names = (self._own(partition), self._events(partition))
         for _ in range(TRIES):
@@ -95,6 +108,8 @@ class Seeker:
                 _, cursor, count, block = reply
                 before = Spot(cursor, int(count), after.added, after.removed) if cursor else planned.before
                 return Moved(Move(partition, before, after), block == b"LIFTED", block == b"KEPT")
+            if reply[0] == b"PARKED":
+                raise RunnelctlError(refusal(self._processor.name, partition, int(reply[1])))
             after = self._counted(partition, after.cursor)
         raise RunnelctlError(
             f"{self._processor.name}:{partition}: entries of the stream are removed all the time, so that what lies "

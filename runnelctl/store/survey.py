@@ -63,7 +63,11 @@ def _ask(client: redis.Redis, topology: Topology, places: list[Place]) -> list[A
     called = script("partition_survey")
     names = [
         [keys.events(topology.name, stream, partition)]
-        + [keys.own(topology.name, stream, partition, processor) for processor in processors]
+        + [
+            named(topology.name, stream, partition, processor)
+            for processor in processors
+            for named in (keys.own, keys.parked)
+        ]
         for stream, partition, processors in places
     ]
     with client.pipeline(transaction=False) as pipe:
@@ -80,7 +84,7 @@ def _ask(client: redis.Redis, topology: Topology, places: list[Place]) -> list[A
 
 
 def _own(added: int, length: int, last: str, fields: list[bytes | None]) -> Own:
-    epoch, owner, cursor, count, block, unread = fields
+    epoch, owner, cursor, count, block, unread, parked_keys, parked_events, parked = fields
     return Own(
         epoch=int(epoch) if epoch else None,
         owner=(owner or b"").decode("utf-8", "replace"),
@@ -91,4 +95,7 @@ def _own(added: int, length: int, last: str, fields: list[bytes | None]) -> Own:
         length=length,
         last=last,
         unread_ms=int(unread.partition(b"-")[0]) if unread else None,
+        parked_keys=int(parked_keys or 0),
+        parked_events=int(parked_events or 0),
+        parked=reading.record(parked) if parked else None,
     )

@@ -180,6 +180,9 @@ def _processor(name: str, section: Section, streams: dict[str, model.Stream], fi
         handler=section.text("handler") or "",
         processes=_processes(section, streams, findings),
         policy=section.choice("policy", model.Policy, model.Policy.HALT),
+        scope=_scope(section, findings),
+        max_parked=_max_parked(section.section("max_parked")),
+        state_ttl_ms=section.section("state").duration_ms("ttl", 0) or None,
         retry=_retry(section.section("retry"), findings),
         timeout_ms=section.duration_ms("timeout", 30_000),
         batch=_batch(batch) if section.has("batch") else None,
@@ -189,6 +192,24 @@ def _processor(name: str, section: Section, streams: dict[str, model.Stream], fi
         start=section.choice("start", model.Start, model.Start.EARLIEST),
         max_memory_bytes=section.size_bytes("max_memory"),
         max_events=section.integer("max_events"),
+    )
+
+
+def _scope(section: Section, findings: Findings) -> model.Scope:
+    scope = section.choice("scope", model.Scope, model.Scope.PARTITION)
+    policy = section.choice("policy", model.Policy, model.Policy.HALT)
+    scalar = section.scalar("scope")
+    if scope is model.Scope.KEY and policy is not model.Policy.QUARANTINE and scalar is not None:
+        findings.warning(scalar.place, f"scope: key says what QUARANTINE stops, but the policy is {policy.value}")
+    return scope
+
+
+def _max_parked(section: Section) -> model.ParkingBounds:
+    bounds = model.ParkingBounds()
+    return replace(
+        bounds,
+        events=section.integer("events") or bounds.events,
+        size_bytes=section.size_bytes("size") or bounds.size_bytes,
     )
 
 

@@ -53,12 +53,15 @@ def _retention(retention: model.Retention) -> dict[str, Any]:
 
 
 def _processor(processor: model.Processor) -> dict[str, Any]:
-    retry, batch, commit = processor.retry, processor.batch, processor.commit
+    retry, batch, commit, parked = processor.retry, processor.batch, processor.commit, processor.max_parked
     written = {
         "stream": processor.stream,
         "handler": processor.handler,
         "processes": processor.processes,
         "policy": processor.policy.value,
+        "scope": processor.scope.value,
+        "max_parked": {"events": parked.events, "size": size_text(parked.size_bytes)},
+        "state": processor.state_ttl_ms and {"ttl": duration_text(processor.state_ttl_ms)},
         "retry": {
             "attempts": retry.attempts,
             "backoff": duration_text(retry.backoff_ms),

@@ -17,9 +17,7 @@ _VALUES = {
     "streams.*.codec": ("msgpack", "fields"),
     "streams.*.compression": ("zstd", "lz4", "gzip"),
     "streams.*.partitioner": ("ring",),
-    "processors.*.scope": ("key",),
     "processors.*.order": ("key",),
-    "defaults.scope": ("key",),
     "defaults.order": ("key",),
 }
 

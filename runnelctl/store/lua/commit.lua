@@ -6,8 +6,12 @@
 -- [10..] effects, each: 'X' key# capacity fieldcount field value ...   append to a stream (capacity 0: no limit)
 --                       'L' key# maxlen   fieldcount field value ...   append to a bounded log
 --                       'S' key# value | 'D' key#                      set or delete a state
+--                       'T' key# value ttl_ms                          set a state that expires
+--                       'P' list# parked# key element record           park an event; a record begins with a key's first
+--                       'U' list# parked# replaying# key token         a parked event is done: take it off its list
+--                       'F' list# parked# replaying# key token record  it failed again: its replay is over
 -- Returns {'OK'} | {'ALREADY'} | {'FENCED', epoch, owner} | {'CURSOR', cursor} | {'HISTORY'} | {'TRIMMED', lost}
---         | {'FULL', key} | {'TYPE', key} | {'POISONED', key}
+--         | {'FULL', key} | {'TYPE', key} | {'POISONED', key} | {'PARKED', key} what is parked is not what was read
 -- Atomic: this is the fence. A script has no rollback, so everything is checked before anything is written.
 -- allow-oom: when Redis is full, commits are what lets it drain.
 local own, events = KEYS[1], KEYS[2]
@@ -78,32 +82,100 @@ local function refusal(key, limit)
   if not read or added - read >= limit then return {'FULL', key} end
 end
 local ops, checked, i = {}, {}, 10
-while i <= #ARGV do
-  local op, key = ARGV[i], KEYS[tonumber(ARGV[i + 1])]
-  local append = op == 'X' or op == 'L'
-  if not append and op ~= 'S' and op ~= 'D' then return redis.error_reply('commit: unknown effect ' .. op) end
+local parked, left, taken = {}, {}, {} -- as they will be after the effects so far: key is parked, list length, popped
+local function typed(key, want)
   if not checked[key] then
     local kind = redis.call('TYPE', key).ok
-    if kind ~= 'none' and kind ~= (append and 'stream' or 'string') then return {'TYPE', key} end
-    local refused = append and kind == 'stream' and refusal(key, op == 'X' and tonumber(ARGV[i + 2]) or 0)
-    if refused then return refused end
-    checked[key] = true
+    if kind ~= 'none' and kind ~= want then return nil end
+    checked[key] = kind
   end
-  if append then
+  return checked[key]
+end
+local function misparked(op, list, hash, key, word, record)
+  -- Whether a parking effect contradicts what is parked; notes what it will change.
+  local name = hash .. key
+  if parked[name] == nil then parked[name] = redis.call('HEXISTS', hash, key) == 1 end
+  left[list] = left[list] or redis.call('LLEN', list)
+  taken[list] = taken[list] or 0
+  if op == 'P' then
+    if (record ~= '') == parked[name] then return true end
+    parked[name], left[list] = true, left[list] + 1
+    return false
+  end
+  local head = redis.call('LINDEX', list, taken[list])
+  if not head or string.sub(head, 1, #word + 1) ~= word .. ' ' then return true end
+  if op == 'U' then
+    taken[list], left[list] = taken[list] + 1, left[list] - 1
+    parked[name] = left[list] > 0
+  end
+  return false
+end
+local WORDS = {S = 3, D = 2, T = 4, P = 6, U = 6, F = 7}
+while i <= #ARGV do
+  local op, key = ARGV[i], KEYS[tonumber(ARGV[i + 1])]
+  if op == 'X' or op == 'L' then
+    local fresh = not checked[key]
+    local kind = typed(key, 'stream')
+    if not kind then return {'TYPE', key} end
+    local refused = fresh and kind == 'stream' and refusal(key, op == 'X' and tonumber(ARGV[i + 2]) or 0)
+    if refused then return refused end
     local fields = tonumber(ARGV[i + 3])
     if fields > MAX_WORDS then return redis.error_reply('commit: an entry of ' .. fields .. ' fields and values') end
     ops[#ops + 1] = {op, key, ARGV[i + 2], i + 4, fields}
     i = i + 4 + fields
+  elseif op == 'P' or op == 'U' or op == 'F' then
+    local hash, at = KEYS[tonumber(ARGV[i + 2])], op == 'P' and i + 3 or i + 4
+    if not typed(key, 'list') then return {'TYPE', key} end
+    if not typed(hash, 'hash') then return {'TYPE', hash} end
+    local replaying = op ~= 'P' and KEYS[tonumber(ARGV[i + 3])]
+    if replaying and not typed(replaying, 'hash') then return {'TYPE', replaying} end
+    if misparked(op, key, hash, ARGV[at], ARGV[at + 1], ARGV[at + 2]) then return {'PARKED', ARGV[at]} end
+    ops[#ops + 1] = {op, key, hash, replaying, at}
+    i = i + WORDS[op]
+  elseif WORDS[op] then
+    if not typed(key, 'string') then return {'TYPE', key} end
+    ops[#ops + 1] = {op, key, ARGV[i + 2], ARGV[i + 3]}
+    i = i + WORDS[op]
   else
-    ops[#ops + 1] = {op, key, ARGV[i + 2]}
-    i = i + (op == 'S' and 3 or 2)
+    return redis.error_reply('commit: unknown effect ' .. op)
   end
+end
+local function park(op, list, hash, replaying, key, word, record)
+  if op == 'P' then
+    redis.call('RPUSH', list, word)
+    redis.call('HINCRBY', own, 'parked_events', 1)
+    redis.call('HINCRBY', own, 'parked_bytes', #word)
+    if record ~= '' then
+      redis.call('HSET', hash, key, record)
+      redis.call('HSETNX', own, 'parked_first', key)
+    end
+  else
+    redis.call('HDEL', own, 'replay_tries', 'replay_sure', 'replay_death')
+    if op == 'F' then
+      redis.call('HSET', hash, key, record)
+      redis.call('HDEL', replaying, key)
+    else
+      redis.call('HINCRBY', own, 'parked_bytes', -#redis.call('LPOP', list))
+      redis.call('HINCRBY', own, 'parked_events', -1)
+      if redis.call('EXISTS', list) == 0 then -- only now is the key open again
+        redis.call('HDEL', hash, key)
+        redis.call('HDEL', replaying, key)
+        if redis.call('HGET', own, 'parked_first') == key then
+          local rest = redis.call('HKEYS', hash)
+          if rest[1] then redis.call('HSET', own, 'parked_first', rest[1]) else redis.call('HDEL', own, 'parked_first') end
+        end
+      end
+    end
+  end
+  redis.call('HSET', own, 'parked_keys', redis.call('HLEN', hash))
 end
 for _, o in ipairs(ops) do
   if o[1] == 'X' then redis.call('XADD', o[2], '*', unpack(ARGV, o[4], o[4] + o[5] - 1))
   elseif o[1] == 'L' then redis.call('XADD', o[2], 'MAXLEN', '~', o[3], '*', unpack(ARGV, o[4], o[4] + o[5] - 1))
   elseif o[1] == 'S' then redis.call('SET', o[2], o[3])
-  else redis.call('DEL', o[2]) end
+  elseif o[1] == 'T' then redis.call('SET', o[2], o[3], 'PX', o[4])
+  elseif o[1] == 'D' then redis.call('DEL', o[2])
+  else park(o[1], o[2], o[3], o[4], ARGV[o[5]], ARGV[o[5] + 1], ARGV[o[5] + 2]) end
 end
 local total = string.format('%.0f', count)
 redis.call('HSET', own, 'cursor', ARGV[5], 'count', total, 'seq', ARGV[3])

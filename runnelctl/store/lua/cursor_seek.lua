@@ -4,6 +4,7 @@
 -- ARGV[1] new cursor  ARGV[2] entries at or before it, ever (what is gone counts as before)  ARGV[3] consumer group
 -- ARGV[4], ARGV[5] entries ever added and entries removed when ARGV[2] was counted
 -- Returns {'OK', cursor before or '', count before or '', '' | 'KEPT' | 'LIFTED' of a block} | {'CHANGED'} count again
+--         | {'PARKED', events} back is no way while events are parked: those before them would come after them
 -- Atomic: a commit of the holder must come before or fail. The fresh epoch fences it; nonce and owner stay, so that
 -- nobody else begins while its handler still runs, and it takes the lease anew when it notices.
 -- allow-oom: skipping may be what lets a full Redis drain.
@@ -31,7 +32,8 @@ local function before(a, b)
   if a_ms ~= b_ms then return number_before(a_ms, b_ms) end
   return number_before(a_seq, b_seq)
 end
-local h = redis.call('HMGET', own, 'epoch', 'cursor', 'count', 'block')
+local h = redis.call('HMGET', own, 'epoch', 'cursor', 'count', 'block', 'parked_events')
+if tonumber(h[5] or '0') > 0 and before(ARGV[1], h[2]) then return {'PARKED', h[5]} end
 local now = redis.call('TIME')
 local ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local epoch = string.format('%.0f', math.max(tonumber(h[1] or '0') + 1, ms))

@@ -24,7 +24,8 @@ def test_it_is_the_contract() -> None:
         "processors": {"billing": {"policy": "QUARANTINE", "state": "running", "partitions": [
             {"partition": 0, "state": "running", "host": "web-1:4711", "pid": 4720, "slice": "billing.0",
              "epoch": 1763791234567, "cursor": "1763791234567-0", "lag": 0, "lag_ms": 0, "processed": 1200,
-             "failed": 0, "rate": 210.5, "p99_ms": 1.2, "restarts": 0, "parked_keys": 0, "error": None, "why": ""}
+             "failed": 0, "rate": 210.5, "p99_ms": 1.2, "restarts": 0, "parked_keys": 0, "parked_events": 0,
+             "error": None, "why": ""}
         ]}},
     }  # fmt: skip
 

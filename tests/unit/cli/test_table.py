@@ -18,7 +18,7 @@ LONG = "event 1763-0: ValueError: " + "a long story " * 40
 ROW = PartitionStatus(
     processor="billing", partition=0, state=State.RUNNING, host="web-1:4711", pid=4720, slice="billing.0",
     epoch=1763791234567, cursor="1763791234567-0", lag=0, lag_ms=0, processed=1200, failed=0, rate=210.5, p99_ms=1.2,
-    restarts=0, parked_keys=0, error=None, why="",
+    restarts=0, parked_keys=0, parked_events=0, error=None, why="",
 )  # fmt: skip
 WEB_1 = HostStatus("web-1:4711", 4711, 120, 4, beating=True, stopping=False)
 WEB_2 = HostStatus("web-2:99", 99, 9_000, 4, beating=False, stopping=False)

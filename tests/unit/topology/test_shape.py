@@ -18,7 +18,7 @@ from runnelctl.topology.nodes import Findings
 STREAM = {"partitions", "key", "schema", "partitioner", "capacity", "validate", "codec", "compression", "retention"}
 COMMON = {
     *("processes", "policy", "scope", "order", "concurrency", "retry", "timeout", "batch", "commit"),
-    *("dead_letter", "start", "max_memory", "max_events", "middleware"),
+    *("dead_letter", "start", "max_memory", "max_events", "middleware", "max_parked", "state"),
 }
 
 
@@ -37,7 +37,7 @@ def test_it_is_valid_draft_07_and_closed_everywhere() -> None:
     jsonschema.Draft7Validator.check_schema(shape.published())
     assert shape.published()["$schema"] == "http://json-schema.org/draft-07/schema#"
     found = list(_objects(shape.published()))
-    assert len(found) == 10
+    assert len(found) == 12
     for each in found:
         assert each["additionalProperties"] is False or each is found[0]["properties"].get("streams")
 
@@ -86,7 +86,7 @@ class _Recorder(section.Section):
 
 
 def test_what_the_schema_accepts_is_what_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    fixed = {"codec", "compression", "scope", "order", "concurrency"}  # one value only, so nothing to build
+    fixed = {"codec", "compression", "order", "concurrency"}  # one value only, so nothing to build
     monkeypatch.setattr(_Recorder, "asked", set(), raising=False)
     monkeypatch.setattr(building, "Section", _Recorder)
     findings = Findings()
@@ -137,7 +137,9 @@ PROCESSOR_VALUES: dict[str, list[Any]] = {
     "handler": ["a:b", "a.b:c.d", "a", "a:", ":b", "a:b:c", "1:a"],
     "processes": [1, 0, True],
     "policy": ["HALT", "halt"],
-    "scope": ["partition", "key"],
+    "scope": ["partition", "key", "event"],
+    "max_parked": [{}, {"events": 1}, {"events": 0}, {"size": "1MiB"}, {"size": "many"}, {"keys": 1}, 5],
+    "state": [{}, {"ttl": "7d"}, {"ttl": "0s"}, {"ttl": 7}, {"age": "1d"}, "7d"],
     "order": ["partition", "key"],
     "concurrency": [1, 2, 0],
     "retry": [{}, {"attempts": 1}, {"attempts": 0}, {"x": 1}, [], {"backoff": "0s"}, {"max_backoff": "1"}],

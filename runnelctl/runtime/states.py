@@ -1,0 +1,136 @@
+"""The state mappings of one partition, as last committed or about to be: what is behind `ctx.state`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from runnelctl import errors
+from runnelctl.store.wire import Argument, ConnectionLost, ReplyError
+
+if TYPE_CHECKING:
+    from runnelctl.runtime.committer import Link
+
+STATES_KEPT = 10_000
+
+#: One effect as lua/commit.lua takes it, with keys' names where the script has their numbers.
+Effect = tuple[str, str, tuple[Argument, ...]]
+
+
+class StateUnavailable(errors.RedisUnreachable):
+    """`ctx.state` could not be read, since Redis was away: nothing that the event or its handler did."""
+
+
+class States:
+    """See the module. Valid as long as the lease is.
+
+    With `ttl_ms` a state lives for so long after the last event that used it: each use writes it anew. What is kept
+    here has its deadline too, so that an old state is gone here when it is gone in Redis.
+    """
+
+    def __init__(
+        self, name: Callable[[str], str], fetch: Callable[[str], bytes | None], ttl_ms: int | None = None,
+        now: Callable[[], float] = monotonic,
+    ) -> None:  # fmt: skip
+        self._name = name
+        self._fetch = fetch
+        self._ttl_ms, self._now = ttl_ms, now
+        self._texts: dict[str, bytes | None] = {}
+        self._values: dict[str, dict[str, Any]] = {}
+        self._until: dict[str, float] = {}  # only with a ttl: until when the text is valid
+        self.used = False
+
+    @property
+    def expire(self) -> bool:
+        """Whether states have a time to live."""
+        return self._ttl_ms is not None
+
+    def missing(self, wanted: set[str]) -> list[str]:
+        """Those of the event keys `wanted` whose state has to be read before the events run."""
+        known = self._until if self.expire else self._texts
+        return [key for key in wanted if key not in known]
+
+    def fill(self, key: str, text: bytes | None, left_ms: int = -1) -> None:
+        """Take what Redis has stored for an event key, and how long it will have it; below 0: for ever."""
+        self._texts[key] = text
+        if self.expire:
+            self._values.pop(key, None)
+            self._until[key] = math.inf if left_ms < 0 or text is None else self._now() + left_ms / 1000
+
+    def redis_key(self, key: str) -> str:
+        return self._name(key)
+
+    def begin(self, key: str) -> None:
+        """An event is about to open the mapping for the first time: forget it if its time is over."""
+        if self.expire and self._now() >= self._until.get(key, math.inf):
+            self._values.pop(key, None)
+            self._texts[key], self._until[key] = None, math.inf
+
+    def open(self, key: str) -> dict[str, Any]:
+        """The mapping of an event key, to be read and changed at will. The first use ever reads it on the spot."""
+        value = self._values.get(key)
+        if value is None:
+            self.used = True
+            if key not in self._texts:
+                self._texts[key] = self._fetch(self._name(key))
+            text = self._texts[key]
+            value = self._values[key] = {} if text is None else msgspec.json.decode(text)
+        return value
+
+    def encoded(self, key: str) -> bytes | None:
+        """What is to be stored of an opened mapping; None for an empty one. Raises RecordError if it can't be."""
+        value = self._values[key]
+        try:
+            return msgspec.json.encode(value) if value else None
+        except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+            raise errors.RecordError(f"ctx.state of key {key!r} cannot be stored as JSON: {error}") from error
+
+    def settle(self, key: str, text: bytes | None) -> Effect | None:
+        """After an event went well: what its state needs written: if it changed, or to live on."""
+        before, self._texts[key] = self._texts.get(key), text
+        if self.expire:
+            self._until[key] = math.inf if text is None else self._now() + (self._ttl_ms or 0) / 1000
+        if text is None:
+            return None if before is None else ("D", self._name(key), ())
+        if self.expire:
+            return ("T", self._name(key), (text, self._ttl_ms or 0))
+        return None if text == before else ("S", self._name(key), (text,))
+
+    def discard(self, key: str) -> None:
+        """After an attempt failed: forget what it did to the mapping."""
+        self._values.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything: the lease is another one, or history changed."""
+        self._texts.clear()
+        self._values.clear()
+        self._until.clear()
+
+    def prune(self) -> None:
+        """Keep memory bounded; only called when nothing is uncommitted, so that everything can be read again."""
+        if len(self._texts) > STATES_KEPT:
+            self.clear()
+
+
+async def load(link: Link, states: States, keys: set[str]) -> None:
+    """Read the states of these event keys, in one round trip; asks until Redis answers."""
+    wanted = states.missing(keys)
+    names = [states.redis_key(key) for key in wanted]
+    while wanted:
+        wire = await link.get()
+        try:
+            asked = [wire.call("MGET", *names)]
+            asked += [wire.call("PTTL", name) for name in names if states.expire]
+            texts, *left = await asyncio.gather(*asked)
+        except (ConnectionLost, ReplyError):
+            link.drop()
+            await asyncio.sleep(0.2)
+            continue
+        for index, key in enumerate(wanted):
+            states.fill(key, texts[index], left[index] if left else -1)
+        return
