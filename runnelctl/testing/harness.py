@@ -141,10 +141,15 @@ class Harness(Results):
         """The time that has passed since the harness was made: real and virtual."""
         return self._loop.time() - self._began_s
 
-    def replay(self, processor: str, *, skip: bool = False) -> Self:
+    def replay(self, processor: str, *, key: str | None = None, skip: bool = False) -> Self:
         """As `runnelctl replay`: what a policy has stopped goes on with the failed event, or behind it with `skip`
-        (which moves it to the dead letters). Follow it by `run`."""
+        (which moves it to the dead letters). With `key`: the events of a parked key, oldest first. Follow it by `run`.
+        Raises UsageError for a key that is not parked."""
         stage = self._stage(processor)
+        if key is not None:
+            if not stage.replay_key(key):
+                raise errors.UsageError(f"{processor}: key {key!r} is not parked")
+            return self
         for unit in stage.units:
             own = stage.slice.own(unit)
             if own.block:

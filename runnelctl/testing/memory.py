@@ -12,7 +12,8 @@ from typing import Any
 from runnelctl.store.leases import Commit
 from runnelctl.store.wire import Argument, encoded
 
-_WORDS = {"S": 1, "D": 0}  # what follows the key's number
+#: What follows the number of an effect's key: numbers of more keys, then so many words.
+_MORE = {"S": (0, 1), "D": (0, 0), "T": (0, 2), "P": (1, 3), "U": (2, 2), "F": (2, 3)}
 
 
 @dataclass
@@ -26,6 +27,8 @@ class Own:
     block: str = ""
     edit_id: bytes = b""
     edit: bytes = b""
+    parked: dict[str, str] = field(default_factory=dict)  # key -> its failure record
+    asked: dict[str, None] = field(default_factory=dict)  # keys to be replayed
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Memory:
     streams: dict[bytes, list[list[Any]]] = field(default_factory=dict)
     states: dict[bytes, bytes] = field(default_factory=dict)
     logs: dict[bytes, list[list[bytes]]] = field(default_factory=dict)
+    lists: dict[bytes, list[bytes]] = field(default_factory=dict)
     owns: dict[bytes, Own] = field(default_factory=dict)
     _last: tuple[int, int] = (0, 0)
 
@@ -63,7 +67,7 @@ class Memory:
         keys = [_bytes(name) for name in commit.keys]
         own = self.owns[keys[0]]
         for op, number, words in _effects(commit.effects):
-            self._apply(op, keys[number - 1], words)
+            self._apply(op, keys[number - 1], words, own)
         own.cursor, own.count, own.seq = commit.new, own.count + commit.n, commit.seq
         if commit.block:
             own.block = commit.block
@@ -71,20 +75,32 @@ class Memory:
             own.edit_id = own.edit = b""
         return [b"OK"]
 
-    def _apply(self, op: str, key: bytes, words: list[Argument]) -> None:
-        if op == "S":
+    def _apply(self, op: str, key: bytes, words: list[Any], own: Own) -> None:
+        if op in "ST":
             self.states[key] = _bytes(words[0])
         elif op == "D":
             self.states.pop(key, None)
+        elif op == "X":
+            self.append(key, [_bytes(word) for word in words[1:]])
+        elif op == "L":
+            self.logs.setdefault(key, []).append([_bytes(word) for word in words[1:]])
+        elif op == "P":
+            _, event_key, element, record = words
+            self.lists.setdefault(key, []).append(_bytes(element))
+            own.parked.setdefault(str(event_key), str(record))
         else:
-            fields = [_bytes(word) for word in words[1:]]
-            if op == "X":
-                self.append(key, fields)
+            _, _, event_key, _, *record = words
+            if op == "F":
+                own.parked[str(event_key)] = str(record[0])
+                own.asked.pop(str(event_key), None)
             else:
-                self.logs.setdefault(key, []).append(fields)
+                self.lists[key].pop(0)
+                if not self.lists[key]:
+                    own.parked.pop(str(event_key), None)
+                    own.asked.pop(str(event_key), None)
 
 
-def _effects(flat: Any) -> Iterator[tuple[str, int, list[Argument]]]:
+def _effects(flat: Any) -> Iterator[tuple[str, int, list[Any]]]:
     """An effect at a time: what, the number of its key, its words (for an append: the limit, then the fields)."""
     at = 0
     while at < len(flat):
@@ -93,9 +109,10 @@ def _effects(flat: Any) -> Iterator[tuple[str, int, list[Argument]]]:
             count = int(flat[at + 3])
             words = [flat[at + 2], *flat[at + 4 : at + 4 + count]]
             at += 4 + count
-        elif op in _WORDS:
-            words = list(flat[at + 2 : at + 2 + _WORDS[op]])
-            at += 2 + _WORDS[op]
+        elif op in _MORE:
+            count = sum(_MORE[op])
+            words = list(flat[at + 2 : at + 2 + count])
+            at += 2 + count
         else:
             raise NotImplementedError(f"the test harness has no counterpart of the effect {op!r}")
         yield op, number, words

@@ -71,6 +71,13 @@ class Results:
         owns = {unit.partition: stage.slice.own(unit) for unit in stage.units}
         return {partition: msgspec.json.decode(own.block) for partition, own in owns.items() if own.block}
 
+    def parked(self, processor: str) -> dict[str, dict[str, Any]]:
+        """Parked key -> the failure record of its first event (policy QUARANTINE, scope: key)."""
+        stage = self._stage(processor)
+        return {
+            key: msgspec.json.decode(text) for unit in stage.units for key, text in stage.slice.own(unit).parked.items()
+        }
+
     def passed(self, processor: str) -> int:
         """How many events the processor's cursors have passed."""
         stage = self._stage(processor)

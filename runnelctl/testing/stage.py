@@ -19,6 +19,7 @@ from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.slice import Slice
 from runnelctl.store import endpoint
 from runnelctl.store.leases import Session
+from runnelctl.store.parking import Lot
 from runnelctl.store.wire import encoded
 from runnelctl.testing.memory import Memory, Own
 
@@ -32,7 +33,15 @@ class _Committer:
 
     def __init__(self, memory: Memory, changed: Callable[[], None]) -> None:
         self._memory, self._changed = memory, changed
+        self.side = self  # what the runtime's committer lends for other commands, and the connection that it gives
         self._due: set[Lane] = set()
+
+    async def get(self) -> _Committer:
+        return self
+
+    async def call(self, command: str, name: str, first: int, last: int) -> list[bytes]:
+        assert command == "LRANGE"
+        return self._memory.lists.get(encoded(name), [])[first : last + 1]
 
     def wake(self, lane: Lane) -> None:
         if lane not in self._due:
@@ -45,7 +54,7 @@ class _Committer:
             lane.ledger.resolve_ended()
         elif (commit := lane.ledger.next_commit()) is not None:
             lane.ledger.outcome(self._memory.commit(commit))
-            if lane.ended is None and lane.ledger.done > lane.ledger.committed:
+            if lane.ended is None and lane.ledger.unsettled:
                 self.wake(lane)
         self._changed()
 
@@ -92,6 +101,7 @@ def session(own: Own) -> Session:
     return Session(
         epoch=own.epoch, nonce=str(NONCE), cursor=own.cursor, count=own.count, seq=own.seq, tries=0, suspect=0,
         alone_until=0, sure=False, death="", edit_id=own.edit_id, edit=own.edit, lost=0,
+        parked=Lot(frozenset(own.parked), tuple(own.asked)),
     )  # fmt: skip
 
 
@@ -160,7 +170,21 @@ class Stage:
 
     def _is_passed(self, unit: Unit) -> bool:
         lane = self.slice.lanes[unit.index]
-        return lane.ended is None and lane.ledger.committed == len(self._memory.streams.get(lane.events_key, ()))
+        if lane.ended is not None or lane.parking.asked or lane.ledger.unsettled:
+            return False
+        return lane.ledger.committed == len(self._memory.streams.get(lane.events_key, ()))
+
+    def replay_key(self, key: str) -> bool:
+        """Have a parked key replayed; False if it is not parked."""
+        for unit in self.units:
+            own = self.slice.own(unit)
+            if key in own.parked:
+                own.asked[key] = None
+                if (lane := self.slice.lanes.get(unit.index)) is not None:
+                    lane.parking.asked[key] = None
+                    lane.nudge()
+                return True
+        return False
 
     def late(self, skipped_s: float) -> str | None:
         """The sentence for a handler that is over its timeout, of virtual time; None if none is."""

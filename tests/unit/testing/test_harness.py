@@ -108,6 +108,35 @@ def test_halt_stops_the_processor_and_skip_goes_on_behind(shop: tuple[Path, str]
             harness.failures("mail")
 
 
+def test_a_key_is_parked_and_replayed() -> None:
+    mended: list[bool] = []
+    seen: list[Any] = []
+
+    async def handler(event: Event, ctx: Any) -> None:
+        if event.value["n"] == 2 and not mended:
+            raise ValueError("two")
+        seen.append((event.key, event.value["n"]))
+        ctx.state["n"] = event.value["n"]
+
+    parking = {"policy": "QUARANTINE", "scope": "key", "retry": {"attempts": 1}, "stream": {"key": "k"}}
+    with Harness.of(handler, **parking) as harness:  # type: ignore[arg-type]
+        harness.send_many(
+            "events", [{"k": key, "n": n} for n in (1, 2, 3) for key in ("ada", "bob") if (key, n) != ("bob", 2)]
+        )
+        harness.run()
+        assert seen == [("ada", 1), ("bob", 1), ("bob", 3)]
+        assert [(key, record["message"]) for key, record in harness.parked("handler").items()] == [("ada", "two")]
+        assert (harness.passed("handler"), harness.blocked("handler")) == (5, {})
+        harness.replay("handler", key="ada").run()
+        assert list(harness.parked("handler")) == ["ada"], "it failed again"
+        mended.append(True)
+        harness.replay("handler", key="ada").run()
+        assert seen[3:] == [("ada", 2), ("ada", 3)]
+        assert (harness.parked("handler"), harness.state("handler", "ada")) == ({}, {"n": 3})
+        with pytest.raises(UsageError, match="'ada' is not parked"):
+            harness.replay("handler", key="ada")
+
+
 def test_one_handler() -> None:
     seen: list[Any] = []
 
