@@ -51,6 +51,9 @@ def _command(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=name)
     usage = " ".join(["runnelctl", name, *command.collect_usage_pieces(context)])
     lines = [f"### {name}", "", f"`{usage}`", "", _prose(command.help or "")]
+    for below, each in command.commands.items() if isinstance(command, click.Group) else ():
+        usage = " ".join(["runnelctl", name, below, *each.collect_usage_pieces(click.Context(each))])
+        lines += ["", f"`{usage}`", "", _prose(each.help or "")]
     options = [each for each in command.params if isinstance(each, click.Option)]
     if options:
         lines += ["", "| option | |", "|---|---|"]

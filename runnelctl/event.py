@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+RUNS_AHEAD = 32
+
 _UNSET = msgspec.UNSET
 
 
@@ -25,7 +27,7 @@ class Source:
     raises, `decode` is asked what is wrong.
     """
 
-    __slots__ = ("decode", "key_of", "partition", "plain", "plain_below", "stream")
+    __slots__ = ("_ahead", "_looked", "_made", "decode", "key_of", "partition", "plain", "plain_below", "stream")
 
     def __init__(
         self,
@@ -42,6 +44,30 @@ class Source:
         self.key_of = key_of
         self.plain = plain or decode
         self.plain_below = plain_below
+        self._ahead = 0  # how many runs are still to be decoded ahead
+        self._made = self._looked = 0  # events of the last run that was not, and at how many of them somebody looked
+
+    def events(self, entries: list[Any]) -> list[Event]:
+        """Entries, as XREAD gives them, as events.
+
+        A record is decoded when somebody looks at it. While handlers look at most of them, short ones are decoded here,
+        a run at once, which costs little more than half; now and then a run is not, to see whether they still do.
+        """
+        if self._ahead:
+            self._ahead -= 1
+            plain, below = self.plain, self.plain_below
+            try:
+                return [
+                    Event(event_id, fields, self, 1,
+                          plain(fields[1]) if fields[0] == b"data" and len(fields[1]) < below else _UNSET)
+                    for event_id, fields in entries
+                ]  # fmt: skip
+            except Exception:
+                pass  # one of them is broken: that is told when its turn comes
+        elif self._looked * 2 > self._made:
+            self._ahead = RUNS_AHEAD
+        self._made, self._looked = len(entries), 0
+        return [Event(event_id, fields, self) for event_id, fields in entries]
 
 
 class Event(msgspec.Struct, eq=False, gc=False):
@@ -67,6 +93,7 @@ class Event(msgspec.Struct, eq=False, gc=False):
         value = self._value
         if value is _UNSET:
             fields, source = self._fields, self._source
+            source._looked += 1
             data = fields[1] if fields[0] == b"data" else self.raw
             if len(data) < source.plain_below:
                 try:

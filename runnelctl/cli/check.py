@@ -12,6 +12,9 @@ from runnelctl import errors, topology
 from runnelctl.cli import handler_trial, options
 from runnelctl.cli.handler_trial import Subject
 
+#: Where the file names code that is no handler -> the key that names it.
+_WORDS = {"middleware": "middleware", "task": "run"}
+
 
 @click.command()
 @options.topology_argument
@@ -31,8 +34,10 @@ def command(file: Path, as_json: bool) -> int:
         for problem in problems:
             click.echo(str(problem), err=True)
         if not problems and examined.topology is not None:
-            streams, processors = len(examined.topology.streams), len(examined.topology.processors)
-            click.echo(f"{file}: ok: {_count(streams, 'stream')}, {_count(processors, 'processor')}")
+            of = examined.topology
+            counts = [_count(len(of.streams), "stream"), _count(len(of.processors), "processor")]
+            counts += [_count(len(of.tasks), "task")] if of.tasks else []
+            click.echo(f"{file}: ok: {', '.join(counts)}")
     return errors.EXIT_USAGE if problems else errors.EXIT_OK
 
 
@@ -52,7 +57,7 @@ def _tried(examined: topology.Examined) -> tuple[list[errors.Problem], list[erro
     doubts: list[errors.Problem] = []
     for each, subject in zip(examined.handlers, subjects, strict=True):
         verdict, place = verdicts[subject], each.place
-        word = "middleware" if each.what == "middleware" else "handler"
+        word = _WORDS.get(each.what, "handler")
         for found, message in ((problems, verdict.problem), (doubts, verdict.doubt)):
             if message is not None:
                 found.append(errors.Problem(place.file, place.line, place.column, f"{word} {each.spec}: {message}"))

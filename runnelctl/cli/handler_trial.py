@@ -19,16 +19,17 @@ from pathlib import Path
 from typing import Literal
 
 from runnelctl import errors, handling, layering
+from runnelctl.runtime import taskcalls
 
 TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What `module:attribute` is named in the file, and as what: a handler, one of batches, a middleware."""
+    """What `module:attribute` is named in the file, and as what: a handler, one of batches, a middleware, a task."""
 
     spec: str
-    what: Literal["handler", "batch", "middleware"] = "handler"
+    what: Literal["handler", "batch", "middleware", "task"] = "handler"
 
     @property
     def module(self) -> str:
@@ -126,6 +127,9 @@ def _verdict(spec: str, what: str) -> Verdict:
             layering.find(spec)
             return Verdict()
         target = handling.resolve(spec)
+        if what == "task":
+            taskcalls.describe(target)
+            return Verdict()
         handling.describe(target, what == "batch")
         return Verdict(doubt=handling.doubt(target, what == "batch"))
     except errors.HandlerError as error:

@@ -28,13 +28,13 @@ _BAR = " │ ".encode()
 
 
 @click.command()
-@click.argument("target", metavar="[PROCESSOR[.SLICE]]", required=False, shell_complete=names.processors)
+@click.argument("target", metavar="[PROCESSOR[.SLICE]|TASK]", required=False, shell_complete=names.processors)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the host ends.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last N lines.")
 @topology_option
 def command(file: Path, target: str | None, follow: bool, lines: int | None) -> None:
     """Print what a detached `up` and its slices wrote; of the one that ran last if none is up. PROCESSOR or
-    PROCESSOR.SLICE: only its lines."""
+    PROCESSOR.SLICE or TASK: only its lines."""
     name = hosting.name_of(file)
     home = _home(name)
     if target is not None:
@@ -70,6 +70,8 @@ def _check(file: Path, target: str) -> None:
     except errors.RunnelctlError:
         return
     processor, dot, number = target.rpartition(".")
+    if target in of.tasks or (of.tasks and target == "tasks"):
+        return
     if target not in of.processors and not (dot and number.isdigit() and processor in of.processors):
         declared_processor(of, processor if dot and number.isdigit() else target)
 
@@ -125,15 +127,18 @@ def _lines_of(path: Path) -> Iterator[bytes]:
 
 
 def matching(lines: Iterable[bytes], target: str | None) -> Iterator[bytes]:
-    """The lines whose label is the slice `target`, or a slice of the processor `target`."""
+    """The lines whose label is the slice `target`, or a slice of the processor `target`, or those of the task
+    `target`: the tasks process puts its name before them."""
     wanted = None if target is None else target.encode()
     for line in lines:
         if wanted is None:
             yield line
             continue
-        label = line.partition(_BAR)[0].rstrip()
+        label, _, text = line.partition(_BAR)
+        label = label.rstrip()
         processor, _, number = label.rpartition(b".")
-        if label == wanted or (processor == wanted and number.isdigit()):
+        ours = label == b"tasks" and text.startswith(wanted + b": ")
+        if label == wanted or (processor == wanted and number.isdigit()) or ours:
             yield line
 
 

@@ -20,14 +20,16 @@ COMMANDS = {
     "up": "start the topology: a process per slice, supervised",
     "down": "drain and stop the hosts of this topology",
     "status": "what runs where, how far, and what is wrong",
-    "replay": "mend what is quarantined or halted, in order",
+    "replay": "mend what is quarantined, halted or parked, in order",
     "plan": "a topology against what is in Redis, before up",
     "pause": "stop handling events of a processor, on every host",
     "resume": "go on with what is paused",
     "seek": "put a processor's cursor somewhere else",
+    "task": "list the tasks, or run one now",
     "restart": "replace the slices of a processor, one after the other",
     "send": "send records to a stream",
     "tail": "what is in a stream, and what comes",
+    "state": "what a processor keeps of a key",
     "check": "find every mistake in a topology file",
     "config": "print the topology as resolved, secrets hidden",
     "schema": "print the JSON Schema of topology files",
@@ -67,9 +69,7 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"runnelctl.cli.{name}")
         command = module.command
         assert isinstance(command, click.Command)
-        for option in command.params:
-            if isinstance(option, click.Option) and option.allow_from_autoenv:
-                option.envvar = variable(name, option)
+        _name_variables(name, command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -88,6 +88,15 @@ class LazyGroup(click.Group):
             if close:
                 raise click.UsageError(f"{error.message} Did you mean {close[0]!r}?", ctx) from None
             raise
+
+
+def _name_variables(name: str, command: click.Command) -> None:
+    """Every option has its variable, those of a command's own commands too."""
+    for option in command.params:
+        if isinstance(option, click.Option) and option.allow_from_autoenv:
+            option.envvar = variable(name, option)
+    for below, each in command.commands.items() if isinstance(command, click.Group) else ():
+        _name_variables(f"{name}_{below}", each)
 
 
 def variable(command: str, option: click.Option) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import blocked, editing, names, options, resuming, targets, unparking
+from runnelctl.cli import blocked, editing, letters, names, options, resuming, targets, unparking
 from runnelctl.core.model import Topology
 from runnelctl.records import codec_for
 from runnelctl.runtime import mending
@@ -26,6 +26,14 @@ from runnelctl.store.reach import Reached, reach
 @click.option("-k", "--key", help="Only this key: parked, or that of a failed event.")
 @click.option("--skip", is_flag=True, help="Move the failed event to the dead letters and go on behind it.")
 @click.option("--edit", is_flag=True, help="Mend the failed record in $VISUAL or $EDITOR, then retry it.")
+@click.option(
+    "--from-dead-letter",
+    "letters_of",
+    is_flag=False,
+    flag_value=letters.ALL,
+    metavar="[STREAM]",
+    help="Take dead letters back, in order, each once: of one dead letter stream, or of all.",
+)
 @click.option("--dry-run", is_flag=True, help="Only list what is blocked, and why.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask; needed where there is no terminal to ask on.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; kept in the audit, and with a dead letter.")
@@ -38,6 +46,7 @@ def command(
     key: str | None,
     skip: bool,
     edit: bool,
+    letters_of: str | None,
     dry_run: bool,
     yes: bool,
     reason: str,
@@ -52,12 +61,18 @@ def command(
     """
     if skip and edit:
         raise errors.UsageError("--skip and --edit exclude each other: is the event to be passed over, or mended?")
+    if letters_of is not None and (skip or edit):
+        raise errors.UsageError("--from-dead-letter takes letters back as they are, without --skip or --edit")
     action = Action.SKIP if skip else Action.EDIT if edit else Action.RETRY
     of = topology.load(file)
     chosen = _chosen(of, target)
     with reach(of.redis, of.name) as reached:
         with connect.client(reached.endpoint) as client, connect.translated(reached.endpoint):
             meta.agree(client, of)
+        if letters_of is not None:
+            what = letters.wanted(of, letters_of, chosen, key)
+            return letters.replay(of, reached, what, dry_run=dry_run, yes=yes, reason=reason, as_json=as_json)
+        with connect.client(reached.endpoint) as client, connect.translated(reached.endpoint):
             found = _matching(operations.blockages(client, of, list(chosen)), chosen, key)
             keys = [each for each in parked.find(client, of, list(chosen), key) if _meant(each, chosen)]
             _list(of, found, keys, target, key, as_json=as_json, verbose=verbose)

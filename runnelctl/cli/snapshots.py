@@ -8,6 +8,7 @@ from typing import Any
 
 from runnelctl.core.reading import Record
 from runnelctl.core.status import HostStatus, PartitionStatus, Snapshot
+from runnelctl.core.taskstatus import TaskStatus
 
 SCHEMA_VERSION = 1
 PAYLOAD_SHOWN = 1024  # characters; the whole one is `replay`'s to show
@@ -15,12 +16,11 @@ PAYLOAD_SHOWN = 1024  # characters; the whole one is `replay`'s to show
 
 def document(snapshot: Snapshot, topology: str, redis: str) -> dict[str, Any]:
     """Everything `status` knows; `redis` is the server's URL without its password."""
-    at = datetime.datetime.fromtimestamp(snapshot.server_ms / 1000, datetime.UTC)
     return {
         "schema_version": SCHEMA_VERSION,
         "topology": topology,
         "redis": redis,
-        "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "at": moment(snapshot.server_ms),
         "hosts": [_host(host) for host in snapshot.hosts],
         "processors": {
             each.name: {
@@ -30,7 +30,32 @@ def document(snapshot: Snapshot, topology: str, redis: str) -> dict[str, Any]:
             }
             for each in snapshot.processors
         },
+        "tasks": {each.name: _task(each) for each in snapshot.tasks},
     }
+
+
+def _task(task: TaskStatus) -> dict[str, Any]:
+    return {
+        "schedule": task.schedule,
+        "leader": task.leader,
+        "host": task.host,
+        "next": moment(task.next_ms),
+        "last_run": moment(task.last_run_ms),
+        "last_outcome": task.last_outcome,
+        "last_took_ms": task.last_took_ms,
+        "running_since": moment(task.running_since_ms),
+        "runs": task.runs,
+        "failures": task.failures,
+        "skipped": task.skipped,
+    }
+
+
+def moment(ms: int | None) -> str | None:
+    """Milliseconds since 1970 as `2026-11-24T17:45:00.000Z`; None for none."""
+    if ms is None:
+        return None
+    at = datetime.datetime.fromtimestamp(ms / 1000, datetime.UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _host(host: HostStatus) -> dict[str, Any]:

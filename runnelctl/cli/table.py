@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Group
 from rich.text import Text
 
-from runnelctl.cli import figures
+from runnelctl.cli import figures, tasktable
 from runnelctl.core.status import HostStatus, PartitionStatus, Snapshot, State, printable
 
 GAP = "  "
@@ -78,14 +78,18 @@ def render(snapshot: Snapshot, view: View) -> Group:
     """The whole picture, clipped to the view."""
     rows = sorted(snapshot.partitions, key=_order)
     lines = _header(snapshot, view)
-    room = len(rows) if view.height is None else max(0, view.height - len(lines) - 1)
+    below = len(snapshot.tasks) + 2 if snapshot.tasks else 0
+    room = len(rows) if view.height is None else max(0, view.height - len(lines) - 1 - below)
     shown = rows if len(rows) <= room else rows[: max(0, room - 1)]
     columns = _fitting(rows, view)
-    lines.append(_line([(_fit(column, column.title, cells), "bold") for column, cells in columns]))
+    if rows or not snapshot.tasks:
+        lines.append(_line([(_fit(column, column.title, cells), "bold") for column, cells in columns]))
     silent = {host.host for host in snapshot.hosts if not host.beating}
     lines += [_row(row, columns, silent) for row in shown]
     if len(shown) < len(rows) and room:
         lines.append(Text(f"… and {_tally(rows[len(shown) :])}", style="dim"))
+    if snapshot.tasks:
+        lines += [Text(""), *tasktable.lines(snapshot.tasks, snapshot.server_ms, view.width)]
     for line in lines:
         line.truncate(view.width, overflow="ellipsis")
         line.no_wrap = True

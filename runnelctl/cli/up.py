@@ -25,7 +25,7 @@ SHOWN_BYTES = 8_000
 
 @click.command()
 @topology_argument
-@click.option("--only", metavar="P,…", help="Run only these processors.")
+@click.option("--only", metavar="P,…", help="Run only these processors and tasks.")
 @click.option("-d", "--detach", is_flag=True, help="Run in the background; see `runnelctl logs`, `status` and `down`.")
 @click.option("--wait", is_flag=True, help="With --detach: return once every slice is ready.")
 @click.option("--drain", is_flag=True, help="Exit 0 once everything that is there now is handled.")
@@ -49,16 +49,18 @@ def command(file: Path, only: str | None, detach: bool, wait: bool, drain: bool)
 
 
 def _chosen(described: Topology, only: str | None) -> list[str]:
-    if not described.processors:
-        raise errors.UsageError(f"{described.file} declares no processors: there is nothing to run")
+    """The processors and tasks that are to run here: all of them, or those that `--only` names."""
+    if not described.processors and not described.tasks:
+        raise errors.UsageError(f"{described.file} declares no processors and no tasks: there is nothing to run")
+    every = [*described.processors, *described.tasks]
     if only is None:
-        return list(described.processors)
+        return every
     names = [name.strip() for name in only.split(",") if name.strip()]
-    unknown = [name for name in names if name not in described.processors]
+    unknown = [name for name in names if name not in every]
     if unknown or not names:
-        known = ", ".join(described.processors)
         listed = ", ".join(map(repr, unknown)) or repr(only)
-        raise errors.UsageError(f"--only: no processor {listed}; there are {known}")
+        what = "processor or task" if described.tasks else "processor"
+        raise errors.UsageError(f"--only: no {what} {listed}; there are {', '.join(every)}")
     return names
 
 

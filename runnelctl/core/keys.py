@@ -88,6 +88,11 @@ def paused(topology: str) -> str:
     return f"{{{topology}}}:paused"
 
 
+def task(topology: str, name: str) -> str:
+    """The hash of a task with a leader: epoch, nonce and owner of its lease, the last tick and who claimed it."""
+    return f"{{{topology}}}:task:{name}"
+
+
 def audit(topology: str) -> str:
     """A stream of what operators did: replay, skip, edit, seek, pause, resume; who, when, why."""
     return f"{{{topology}}}:audit"

@@ -12,6 +12,7 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 LONGEST_PAUSE_BLAMED_S = 1.0  # the policy limits these deaths, and the slice's other partitions wait meanwhile
 READY_LIMIT_S = 60.0
+SILENCE = 2.0  # ttls; whose loop does not turn for so long, with no event to blame, is put down
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +51,20 @@ def after_death(
     in_flight: bool,
     jitter: float,
     killed: bool = False,
+    reopening: bool = False,
 ) -> Next:
     """What follows when a slice process ended. `asked`: it was told to leave. `in_flight`: an event was in a handler.
 
     The first death restarts at once, so that recovery takes a fork; a streak backs off, doubling to 30 s (to 1 s where
     an event is to blame); a run of 30 s ends the streak. Five idle deaths in 60 s are pardoned, the sixth is a crash
     loop. Who was killed by somebody else (`killed`) before it was ready may be started again within that budget, too:
-    it says nothing of the handler, and must not cost the host.
+    it says nothing of the handler, and must not cost the host. So may one whose handler was imported and has been open
+    before in this slot, but could not open this time (`reopening`): what it opens may be away for a while. Beyond the
+    budget its processor halts, and the other processors of the host go on.
     """
     if asked:
         return Next(Fate.GONE, 0.0, history)
-    if not ready and not killed:
+    if not ready and not killed and not reopening:
         return Next(Fate.UNSTARTABLE, 0.0, history)
     streak = 1 if ran_s >= STABLE_RUN_S else history.streak + 1
     idle = tuple(at for at in history.idle_deaths if now - at < CRASH_WINDOW_S)
@@ -68,7 +72,7 @@ def after_death(
         idle = (*idle, now)
     after = replace(history, streak=streak, idle_deaths=idle)
     if len(idle) > CRASH_BUDGET:
-        return Next(Fate.CRASH_LOOP if ready else Fate.UNSTARTABLE, 0.0, after)
+        return Next(Fate.CRASH_LOOP if ready or reopening else Fate.UNSTARTABLE, 0.0, after)
     if streak == 1:
         return Next(Fate.RESTART, 0.0, after)
     longest = LONGEST_PAUSE_BLAMED_S if in_flight else LONGEST_PAUSE_S
@@ -107,6 +111,6 @@ def health(
         return Health.STOPPED
     if in_flight_s > timeout_s:
         return Health.TIMED_OUT
-    if silent_s > 2 * ttl_s and in_flight_s == 0.0:
+    if silent_s > SILENCE * ttl_s and in_flight_s == 0.0:
         return Health.STUCK
     return Health.WELL

@@ -132,6 +132,35 @@ class Processor:
     max_events: int | None = None
 
 
+class Overlap(enum.Enum):
+    """What happens to a tick of a task that still runs: it is left out, or runs afterwards (at most one waits)."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A function that runs by the clock, or once at the start: exactly one of `on_start`, `every_ms` and `cron`."""
+
+    name: str
+    run: str  # "module:attribute"
+    on_start: bool = False
+    every_ms: int | None = None
+    cron: str | None = None
+    timezone: str = "UTC"  # of `cron`
+    leader: bool = False  # on one host at a time
+    overlap: Overlap = Overlap.SKIP
+    timeout_ms: int | None = None
+
+
+class Launching(enum.Enum):
+    """How a host starts its processes: as copies of itself, or as fresh interpreters."""
+
+    FORK = "fork"
+    SPAWN = "spawn"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durability:
     """What must hold before a send is acknowledged and a commit counts: so many replicas have it; it is on the disk."""
@@ -153,3 +182,5 @@ class Topology:
     durability: Durability | None = None
     lease_ttl_ms: int = 6_000
     drain_ms: int = 30_000
+    tasks: dict[str, Task] = field(default_factory=dict)
+    start: Launching = Launching.FORK

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from runnelctl.core.model import Processor, Stream, Topology
+from runnelctl.core.model import Processor, Stream, Task, Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +23,26 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The place of one slice process. `name` is what logs and status call it, as `billing.0`."""
+    """The place of one slice process, or of the one that runs the tasks: that has no processor. `name` is what logs
+    and status call it, as `billing.0`."""
 
     index: int
     processor: str
     number: int
 
     @property
+    def runs_tasks(self) -> bool:
+        return not self.processor
+
+    @property
     def name(self) -> str:
-        return f"{self.processor}.{self.number}"
+        return "tasks" if self.runs_tasks else f"{self.processor}.{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Slots and units of one host, in the order of the topology file.
+    """Slots and units of one host, and its tasks, in the order of the topology file. `tasks_slot` is there if there are
+    tasks.
 
     A partial plan has some partitions only. Such a host takes what it came for and competes for nothing else: it shows
     no capacity, so that the others count without it and wait for what it holds.
@@ -46,6 +52,13 @@ class Plan:
     slots: tuple[Slot, ...]
     units: tuple[Unit, ...]
     partial: bool = False
+    tasks: tuple[Task, ...] = ()
+    tasks_slot: Slot | None = None
+
+    @property
+    def places(self) -> tuple[Slot, ...]:
+        """All slots: those of slices, and that of the tasks."""
+        return self.slots if self.tasks_slot is None else (*self.slots, self.tasks_slot)
 
     def processor(self, of: Unit | Slot) -> Processor:
         return self.topology.processors[of.processor]
@@ -69,8 +82,8 @@ def plan(
     only: Collection[str] | None = None,
     partitions: Mapping[str, Collection[int]] | None = None,
 ) -> Plan:
-    """The plan of a host that runs all processors, or just those named in `only`; a partial one that has just these
-    partitions of them if `partitions` is given."""
+    """The plan of a host that runs all processors and tasks, or just those named in `only`; a partial one that has just
+    these partitions of processors if `partitions` is given."""
     slots: list[Slot] = []
     units: list[Unit] = []
     for processor in topology.processors.values():
@@ -82,4 +95,10 @@ def plan(
             slots.append(Slot(len(slots), processor.name, number))
         for partition in chosen:
             units.append(Unit(len(units), processor.name, processor.stream, partition))
-    return Plan(topology, tuple(slots), tuple(units), partial=partitions is not None)
+    tasks = tuple(
+        task for task in topology.tasks.values() if partitions is None and (only is None or task.name in only)
+    )
+    return Plan(
+        topology, tuple(slots), tuple(units), partial=partitions is not None,
+        tasks=tasks, tasks_slot=Slot(len(slots), "", 0) if tasks else None,
+    )  # fmt: skip

@@ -51,6 +51,22 @@ class TotalReport(msgspec.Struct, frozen=True):
     latency: list[int] = msgspec.field(default_factory=list)
 
 
+class TaskReport(msgspec.Struct, frozen=True):
+    """A task as a host has it. `next` and `ran_at` are ms of the host's clock; `running_ms` is None where it does not
+    run; `leads`: it has a leader, and this host is it."""
+
+    task: str
+    leads: bool = False
+    next: int | None = None
+    ran_at: int | None = None
+    took_ms: int | None = None
+    outcome: str | None = None
+    running_ms: int | None = None
+    runs: int = 0
+    failures: int = 0
+    skipped: int = 0
+
+
 class Report(msgspec.Struct, frozen=True):
     """One host's report of itself, as of its last beat."""
 
@@ -59,6 +75,7 @@ class Report(msgspec.Struct, frozen=True):
     slots: list[SlotReport] = msgspec.field(default_factory=list)
     units: list[UnitReport] = msgspec.field(default_factory=list)
     totals: list[TotalReport] = msgspec.field(default_factory=list)
+    tasks: list[TaskReport] = msgspec.field(default_factory=list)
 
 
 _decode_report = msgspec.json.Decoder(Report).decode

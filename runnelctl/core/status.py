@@ -17,10 +17,11 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from runnelctl.core import latency, pauses
+from runnelctl.core import latency, pauses, taskstatus
 from runnelctl.core.model import Policy, Processor, Start, Topology
 from runnelctl.core.pauses import is_paused
 from runnelctl.core.reading import Own, Reading, Record, Report, SlotReport, TotalReport, UnitReport
+from runnelctl.core.taskstatus import TaskStatus
 
 MESSAGE_SHOWN = 300  # characters of an error in one line; the whole one is in its record
 RATE_WINDOW_MS = 900  # readings closer to each other say too little about a rate
@@ -105,6 +106,7 @@ class Snapshot:
     server_ms: int
     hosts: tuple[HostStatus, ...]
     processors: tuple[ProcessorStatus, ...]
+    tasks: tuple[TaskStatus, ...] = ()
 
     @property
     def partitions(self) -> list[PartitionStatus]:
@@ -126,7 +128,8 @@ def judge(topology: Topology, reading: Reading, before: Reading | None = None) -
         partitions = tuple(judge_one.partition(processor, number) for number in numbers)
         worst = min((each.state for each in partitions), key=lambda state: state.rank)
         processors.append(ProcessorStatus(processor.name, processor.policy, worst, partitions))
-    return Snapshot(reading.server_ms, judge_one.hosts(), tuple(processors))
+    tasks = taskstatus.judge(topology.tasks.values(), reading, judge_one.beating)
+    return Snapshot(reading.server_ms, judge_one.hosts(), tuple(processors), tasks)
 
 
 class _Judge:
@@ -136,7 +139,7 @@ class _Judge:
         self._ttl_ms = topology.lease_ttl_ms
         self._reading = reading
         self._ages = {member: max(0, reading.server_ms - beat) for member, beat in reading.beats.items()}
-        self._beating = {member for member, age_ms in self._ages.items() if age_ms <= self._ttl_ms}
+        self.beating = {member for member, age_ms in self._ages.items() if age_ms <= self._ttl_ms}
         self._before = before
         self._units: dict[tuple[str, str, int], UnitReport] = {}
         self._slots: dict[tuple[str, str], SlotReport] = {}
@@ -153,7 +156,7 @@ class _Judge:
             report = self._reading.reports.get(member, Report())
             name, pid = host_of(member), member.rsplit(":", 2)[-2:-1]
             number = report.pid or (int(pid[0]) if pid and pid[0].isdigit() else 0)
-            beats = member in self._beating
+            beats = member in self.beating
             found.append(HostStatus(name, number, age_ms, len(report.slots), beats, report.stopping))
         return tuple(sorted(found, key=lambda host: host.host))
 
@@ -205,7 +208,7 @@ class _Judge:
             return State.UNOWNED, "no host has it"
         if member not in self._ages:
             return State.UNOWNED, f"{host_of(member)} is gone"
-        if member not in self._beating:
+        if member not in self.beating:
             return State.UNOWNED, f"{host_of(member)} is silent for {self._ages[member] / 1000:.0f} s"
         why = self._hindrance(processor, unit, slot) if lag else ""
         return (State.STUCK, why) if why else (State.RUNNING, parked(own))
@@ -235,7 +238,7 @@ class _Judge:
             if earlier is not None and earlier.cursor is not None:
                 return max(0.0, (own.count - earlier.count) / (self._reading.server_ms - before.server_ms) * 1000)
         # A host that stopped beating reports its last rate for ever.
-        return sum((total.rate for member, total in totals if member in self._beating), 0.0)
+        return sum((total.rate for member, total in totals if member in self.beating), 0.0)
 
     def _error(self, processor: str, own: Own) -> Record | None:
         """The record that blocks the partition, or its processor when no partition is to blame; else that of the key

@@ -45,6 +45,7 @@ S_RSS = 8  # slice: bytes, as of its last beat
 S_RECYCLE = 9  # slice: 1 when it wants to be replaced (max_memory, max_events)
 S_STALLED = 10  # keeper: an incarnation that has to be put down
 S_ASKED = 11  # keeper: an incarnation that an operator wants replaced
+S_LOADED = 12  # slice: its incarnation once the handler is imported
 
 CAUSE_NONE, CAUSE_EXIT, CAUSE_SIGNAL, CAUSE_TIMEOUT, CAUSE_STOPPED, CAUSE_CRASH_LOOP, CAUSE_DRAIN = range(7)
 
@@ -76,15 +77,40 @@ U_LATENCY = 24  # slice: LATENCY_BUCKETS counts, bucket b: below 2**b microsecon
 
 STATE_NONE, STATE_RUNNING, STATE_RELEASED, STATE_QUARANTINED, STATE_HALTED, STATE_LOST, STATE_BACKOFF = range(7)
 
+# --- task cells: one block per task -------------------------------------------------------------------------------
+TASK_CELLS = 24
+T_EPOCH = 0  # keeper, of a task with a leader: the lease's epoch
+T_NONCE = 1  # keeper
+T_FOR = 2  # keeper: which incarnation of the tasks process it is for
+T_LAST = 3  # keeper: the last tick that Redis knew of when the lease was taken
+T_FRESH = 4  # keeper: 1 if another host led before
+T_GRANT = 5  # keeper: counts grants; written last, makes the cells above valid
+T_WANTED = 6  # keeper: 0 asks the tasks process to let go
+T_HELD = 7  # keeper: 1 from the grant until the lease is released
+T_OVER = 8  # tasks process: the grant under which it starts nothing any more
+T_SINCE = 9  # tasks process, double: when the present run began; 0 when nothing runs
+T_TICK = 10  # tasks process: the last tick that is settled
+T_NEXT = 11  # tasks process: when it is due next, ms of the wall clock; 0 for never
+T_RUNS = 12  # tasks process: runs that ended since `up`
+T_FAILED = 13  # tasks process: of these, how many failed
+T_SKIPPED = 14  # tasks process: ticks left out, since it still ran
+T_RAN_AT = 15  # tasks process: when the last run began, ms of the wall clock
+T_TOOK_MS = 16  # tasks process: how long the last run that ended took
+T_RESULT = 17  # tasks process: a RESULT_ below, of the last run that ended
+T_BEGUN = 18  # tasks process: 1 once a task `on: start` has begun, under this leadership where it has a leader
+
+RESULT_NONE, RESULT_OK, RESULT_FAILED, RESULT_TIMED_OUT, RESULT_DIED = range(5)
+
 TEXT_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How many slots and units a board has."""
+    """How many slots, units and tasks a board has."""
 
     slots: int
     units: int
+    tasks: int = 0
 
 
 class Board:
@@ -94,7 +120,8 @@ class Board:
         self.shape = shape
         self._slots = HOST_CELLS
         self._units = self._slots + shape.slots * SLOT_CELLS
-        cells = self._units + shape.units * UNIT_CELLS
+        self._tasks = self._units + shape.units * UNIT_CELLS
+        cells = self._tasks + shape.tasks * TASK_CELLS
         self._texts = cells * 8
         self._map = mmap.mmap(-1, self._texts + shape.slots * TEXT_BYTES)
         view = memoryview(self._map)
@@ -108,6 +135,10 @@ class Board:
     def unit(self, unit: int) -> int:
         """Index of a unit's first cell."""
         return self._units + unit * UNIT_CELLS
+
+    def task(self, task: int) -> int:
+        """Index of a task's first cell."""
+        return self._tasks + task * TASK_CELLS
 
     def write_text(self, slot: int, text: str) -> None:
         """What the supervisor knows about a death, cut to fit; kept until the next one."""

@@ -42,14 +42,13 @@ async def each(lane: Lane, run: list[Event], index: int) -> Outcome:
     handler, takes_ctx = slice_.handler, slice_.form.takes_ctx
     q, d, started, since = slice_.board.q, slice_.board.d, lane.base + cells.U_STARTED, lane.base + cells.U_SINCE
     ordinal, slow = ledger.first + index, 0
-    now = began = monotonic()
+    now = began = d[since] = monotonic()
     error: BaseException | None = None
     try:
         for event in run[index:]:
             if now >= lane.check_at:
                 break
             q[started] = ordinal
-            d[since] = now
             context.event = event
             if takes_ctx:
                 await handler(event, context)
@@ -64,6 +63,7 @@ async def each(lane: Lane, run: list[Event], index: int) -> Outcome:
             before, now = now, monotonic()
             if now - before > SLOW_S:
                 lane.observe(now - before)
+                d[since] = now
                 began += now - before
                 slow += 1
     except BaseException as raised:
@@ -85,14 +85,13 @@ def _each_sync(lane: Lane, run: list[Event], index: int, loop: asyncio.AbstractE
     handler, takes_ctx = slice_.handler, slice_.form.takes_ctx
     q, d, started, since = slice_.board.q, slice_.board.d, lane.base + cells.U_STARTED, lane.base + cells.U_SINCE
     ordinal, slow = ledger.first + index, 0
-    now = began = monotonic()
+    now = began = d[since] = monotonic()
     error: BaseException | None = None
     try:
         for event in run[index:]:
             if now >= lane.check_at:
                 break
             q[started] = ordinal
-            d[since] = now
             context.event = event
             if takes_ctx:
                 handler(event, context)
@@ -108,6 +107,7 @@ def _each_sync(lane: Lane, run: list[Event], index: int, loop: asyncio.AbstractE
             before, now = now, monotonic()
             if now - before > SLOW_S:
                 lane.observe(now - before)
+                d[since] = now
                 began += now - before
                 slow += 1
     except BaseException as raised:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from runnelctl.runtime.outage import Outage
 from runnelctl.store.durability import Demand, demand
+from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
 if TYPE_CHECKING:
@@ -24,11 +26,18 @@ SHORT = "durability"  # who has trouble when less vouches for a commit than is a
 REFUSED = "commits"  # who has trouble when the connection stands and the server won't commit
 
 
+class Connects(Protocol):
+    """Whose connection it is: where to, and who says that it is away."""
+
+    endpoint: Endpoint
+    outage: Outage
+
+
 class Link:
     """One connection that comes back, with full-jitter backoff."""
 
-    def __init__(self, slice_: Slice, name: str, timeout_ms: int) -> None:
-        self._slice, self._name, self._timeout_ms = slice_, name, timeout_ms
+    def __init__(self, of: Connects, name: str, timeout_ms: int) -> None:
+        self._of, self._name, self._timeout_ms = of, name, timeout_ms
         self._wire: Wire | None = None
         self._opening = asyncio.Lock()
 
@@ -43,19 +52,19 @@ class Link:
             attempt = 0
             while (wire := self.up) is None:
                 try:
-                    self._wire = await Wire.open(self._slice.endpoint, name=self._name, timeout_ms=self._timeout_ms)
+                    self._wire = await Wire.open(self._of.endpoint, name=self._name, timeout_ms=self._timeout_ms)
                 except (ConnectionLost, ReplyError) as error:
                     attempt += 1
-                    self._slice.outage.began(self._name, error)
+                    self._of.outage.began(self._name, error)
                     pause = min(RECONNECT_LONGEST_S, RECONNECT_FIRST_S * 2.0 ** min(attempt, 10))
                     await asyncio.sleep(pause * (0.2 + 0.8 * random.random()))
                 else:
-                    self._slice.outage.over(self._name)
+                    self._of.outage.over(self._name)
             return wire
 
     def lost(self, error: Exception) -> None:
         """It broke under a request: say so, unless it is known."""
-        self._slice.outage.began(self._name, error)
+        self._of.outage.began(self._name, error)
 
     def drop(self) -> None:
         """Close it, since its server is not (or no longer) the one to talk to."""

@@ -50,7 +50,16 @@ class Drain:
             self._rounds_left -= 1
             self._targets = ends
             return cells.OUTCOME_NONE
-        return cells.OUTCOME_DRAINED
+        return cells.OUTCOME_DRAINED if self._begun() else cells.OUTCOME_NONE
+
+    def _begun(self) -> bool:
+        """Whether every task `on: start` of this host has begun: a drain waits for what runs, not for what is to."""
+        board, tasks = self.host.board, self.host.plan.tasks
+        return all(
+            board.q[board.task(number) + cells.T_BEGUN]
+            for number, task in enumerate(tasks)
+            if task.on_start and not task.leader
+        )
 
     async def _positions(
         self, wire: Wire

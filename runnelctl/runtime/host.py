@@ -18,11 +18,13 @@ class Host:
     member: str
     board: Board
     directory: str  # .runnelctl/<name>/hosts/<member>
-    #: wakes[slot] wakes that slice, the last two keeper and supervisor: read end, write end, not blocking.
+    #: wakes[slot] wakes that slice, or the tasks process; the last two keeper and supervisor. Read end, write end, not
+    #: blocking.
     wakes: tuple[tuple[int, int], ...]
     drain: bool  # `up --drain`
     embedded_root: str | None  # the directory with `.runnelctl/` if the server is the embedded one
     digest: str  # of the topology, so that hosts of different versions notice each other
+    began: float = 0.0  # seconds of CLOCK_MONOTONIC: ticks of `every` are counted from here
 
     @property
     def name(self) -> str:

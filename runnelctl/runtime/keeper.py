@@ -11,14 +11,15 @@ import logging
 import os
 import random
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from runnelctl.core import keys, membership
+from runnelctl.core import membership
 from runnelctl.errors import RunnelctlError
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import neighbours, reports, signals
+from runnelctl.runtime import leadership, listening, neighbours, reports, signals
 from runnelctl.runtime.drain import Drain
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.rolling import Rolling
@@ -43,6 +44,7 @@ class Keeper:
         self.ttl_s = self.topology.lease_ttl_ms / 1000
         self.log = logging.getLogger("runnelctl.keeper")
         self.tenure = Tenure(host, self.log)
+        self.leadership = leadership.Leadership(host, self.log)
         self.drain = Drain(host, self.tenure) if host.drain else None
         self.stall = Stall(host, self.log)
         self.rolling = Rolling(host)
@@ -61,7 +63,8 @@ class Keeper:
     async def main(self) -> int:
         """Keep until told to stop and every lease is released; returns the exit code."""
         asyncio.get_running_loop().add_reader(self.host.keeper_wake[0], self._woken)
-        listener = asyncio.get_running_loop().create_task(self._listen())
+        control = listening.listen(self.host.endpoint, self.topology.name, "keeper", self._heard)
+        listener = asyncio.get_running_loop().create_task(control)
         listener.add_done_callback(_must_not_fail)
         while True:
             try:
@@ -71,7 +74,7 @@ class Keeper:
                 if not self._outage:
                     self.log.warning("Redis: %s; trying again until it is back", error)
                 self._outage = True
-                if self.board.q[cells.H_STOPPING] and self._slices_gone():
+                if self.board.q[cells.H_STOPPING] and self._children_gone():
                     self.log.warning("leaving without Redis; our leases run out after %.0f s", self.ttl_s)
                     return 0
                 await self._revive()
@@ -120,14 +123,18 @@ class Keeper:
         stopping = bool(self.board.q[cells.H_STOPPING])
         if stopping and not self._said_stopping:
             self._said_stopping = self._news = True
+        if self.leadership.changed():
+            self._news = True
         if self.rolling.done() or self._news or monotonic() >= self._beat_due:
             await self._beat(wire)  # also the way to learn who is there now, and to say that we leave
         news, self._news = self._news, False
         released = await self.tenure.reap(wire)
+        released = await self.leadership.reap(wire) or released
+        await self.leadership.settle(wire, self._members, look=news, stopping=stopping)
         changed = await self.tenure.settle(wire, self._members, look=news, stopping=stopping)
         if released or changed:
             await members.tell(wire, self.topology.name, "released", member=self.host.member)
-        if stopping and not self.tenure.held and self._slices_gone():
+        if stopping and not self.tenure.held and not self.leadership.held and self._children_gone():
             await members.expel(wire, self.topology.name, self.host.member, b"")
             return True
         if not stopping:
@@ -144,9 +151,9 @@ class Keeper:
             self.board.q[cells.H_OUTCOME] = outcome
             signals.wake(self.host.supervisor_wake[1])
 
-    def _slices_gone(self) -> bool:
+    def _children_gone(self) -> bool:
         q = self.board.q
-        return all(not q[self.board.slot(slot.index) + cells.S_PID] for slot in self.host.plan.slots)
+        return all(not q[self.board.slot(slot.index) + cells.S_PID] for slot in self.host.plan.places)
 
     # --- beats
 
@@ -191,6 +198,7 @@ class Keeper:
         """Others took us for dead. What we held may be theirs: forget it all, and join again with nothing."""
         self.log.error("this host was expelled: it could not beat for %.0f s; joining again", self.ttl_s)
         self.tenure.forfeit()
+        self.leadership.forfeit()
         sent_at = monotonic()
         answer = await members.beat(wire, self.topology.name, self.host.member, entry, report, join=True)
         self._members, self._watch, self._joined = answer.members, None, True
@@ -222,37 +230,15 @@ class Keeper:
         self._wake.set()
 
     def _wake_slices(self) -> None:
-        for slot in self.host.plan.slots:
+        for slot in self.host.plan.places:
             signals.wake(self.host.wakes[slot.index][1])
 
-    async def _listen(self) -> None:
-        """Block on the control stream, so that what others do is noticed at once and nobody polls."""
-        name, after = keys.control(self.topology.name), b""
-        while True:
-            wire = None
-            try:
-                wire = await Wire.open(self.host.endpoint, name="runnelctl:keeper:control", timeout_ms=8_000)
-                if not after:  # `$` would miss what is said between two reads
-                    newest = await wire.call("XREVRANGE", name, "+", "-", "COUNT", 1)
-                    after = newest[0][0] if newest else b"0-0"
-                    self.tenure.look_anew()  # what was said before we listened is in Redis, but no slice may know
-                    self._news = True
-                    self._wake.set()
-                while True:
-                    reply = await wire.call("XREAD", "COUNT", 100, "BLOCK", 5_000, "STREAMS", name, after)
-                    for _, entries in reply or ():
-                        after = entries[-1][0]
-                        for _, fields in entries:
-                            self._heard(
-                                {k.decode(): v.decode() for k, v in zip(fields[::2], fields[1::2], strict=True)}
-                            )
-            except (ConnectionLost, ReplyError):
-                if wire is not None:
-                    wire.close()
-                self._news = True
-                await asyncio.sleep(0.1 + random.random() * RETRY_LONGEST_S)
-
-    def _heard(self, message: dict[str, str]) -> None:
+    def _heard(self, message: Mapping[str, str] | None) -> None:
+        if message is None:  # what was said meanwhile is in Redis, but no slice may know
+            self.tenure.look_anew()
+            self._news = True
+            self._wake.set()
+            return
         if message.get("member") == self.host.member and message.get("what") != "down":
             return
         if message.get("what") == "down":

@@ -64,9 +64,8 @@ class Lane:
         return self.intake.has_room
 
     def feed(self, entries: list[Any], event_bytes: float) -> None:
-        """Take entries as Redis sent them."""
+        """Take entries as Redis sent them; to be followed by a nudge."""
         self.intake.add(entries, event_bytes)
-        self.nudge()
 
     # --- from outside -----------------------------------------------------------------------------------------
 
@@ -160,9 +159,8 @@ class Lane:
         return [] if self.ended is not None or self.resyncing else run
 
     def _take(self, size: int) -> list[Event]:
-        source, session = self.source, self.session
-        entries = self.intake.take(size, gather=bool(self.batch_size))
-        run = [Event(event_id, fields, source) for event_id, fields in entries]
+        session = self.session
+        run = self.source.events(self.intake.take(size, gather=bool(self.batch_size)))
         if self.hungry:
             self.slice.reader.room_made(self)
         if session.suspect == self.ledger.done + 1:

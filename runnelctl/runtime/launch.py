@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -34,12 +35,13 @@ def host_of(
         plan=plan,
         endpoint=reached.endpoint,
         member=home.member,
-        board=Board(Shape(len(plan.slots), len(plan.units))),
+        board=Board(Shape(len(plan.places), len(plan.units), len(plan.tasks))),
         directory=str(home.directory),
-        wakes=tuple(signals.pipe() for _ in range(len(plan.slots) + 2)),
+        wakes=tuple(signals.pipe() for _ in range(len(plan.places) + 2)),
         drain=drain,
         embedded_root=str(homes.root()) if reached.embedded is not None else None,
         digest=digest,
+        began=time.monotonic(),
     )
 
 
@@ -48,7 +50,7 @@ def launch(host: Host, reached: Reached, lock: int, notes: Collection[str]) -> i
     _preload()
     keep = {lock} | ({reached.embedded.fd} if reached.embedded is not None else set())
     supervisor = Supervisor(
-        host, lambda: _keeper(host), lambda slot, incarnation: _slice(host, slot, incarnation), keep
+        host, lambda: _keeper(host), lambda slot, incarnation: _child(host, slot, incarnation), keep
     )
     for note in notes:
         supervisor.output.say(note)
@@ -63,9 +65,9 @@ def _preload() -> None:
     import jsonschema_rs
     import uvloop
 
-    from runnelctl.runtime import keeper, slice
+    from runnelctl.runtime import keeper, slice, tasks
 
-    assert all((asyncio, concurrent.futures.thread, jsonschema_rs, uvloop, keeper, slice))
+    assert all((asyncio, concurrent.futures.thread, jsonschema_rs, uvloop, keeper, slice, tasks))
 
 
 def _keeper(host: Host) -> int:
@@ -74,16 +76,21 @@ def _keeper(host: Host) -> int:
     return keeper.run(host)
 
 
-def _slice(host: Host, slot: int, incarnation: int) -> int:
-    from runnelctl.runtime import slice
+def _child(host: Host, slot: int, incarnation: int) -> int:
+    from runnelctl.runtime import slice, tasks
+
+    if host.plan.places[slot].runs_tasks:
+        return tasks.run(host, incarnation)
 
     return slice.run(host, slot, incarnation)
 
 
 def summary(plan: Plan, redis: str) -> str:
     """One line on what is about to run."""
-    names = ", ".join(f"{name} x{len(plan.slots_of(name))}" for name in plan.processors)
-    return f"{plan.topology.name}: {names}; {len(plan.units)} partitions to own; Redis {redis}"
+    parts = [", ".join(f"{name} x{len(plan.slots_of(name))}" for name in plan.processors)]
+    parts += [f"{len(plan.units)} partitions to own"] if plan.units else []
+    parts += [f"tasks {', '.join(task.name for task in plan.tasks)}"] if plan.tasks else []
+    return f"{plan.topology.name}: {'; '.join(part for part in parts if part)}; Redis {redis}"
 
 
 def detach(base: Path, name: str) -> int:

@@ -21,19 +21,24 @@ def processors(members: Mapping[str, bytes]) -> set[str]:
 
 
 def running(read: Callable[[], Mapping[str, bytes]], base: Path, name: str, ttl_s: float) -> set[str]:
-    """The processors that live hosts of the topology `name` run. `read` gives each member's beat entry now.
+    """The processors that live hosts of the topology `name` run; see `alive`."""
+    return processors(alive(read, base, name, ttl_s))
+
+
+def alive(read: Callable[[], Mapping[str, bytes]], base: Path, name: str, ttl_s: float) -> dict[str, bytes]:
+    """The live hosts of the topology `name`, each with an entry. `read` gives each member's beat entry now.
 
     A host that lives below `base` shows it by its lock; of any other we wait to see it beat, at most half a ttl.
     """
     here = {home.member: home.alive for home in homes.found(base, name)}
     first = {member: entry for member, entry in read().items() if here.get(member, True)}
-    alive = {member: entry for member, entry in first.items() if here.get(member, False)}
+    found = {member: entry for member, entry in first.items() if here.get(member, False)}
     until = time.monotonic() + ttl_s * PATIENCE
-    while len(alive) < len(first) and time.monotonic() < until:
+    while len(found) < len(first) and time.monotonic() < until:
         time.sleep(_PAUSE_S)
-        alive |= {member: entry for member, entry in read().items() if first.get(member, entry) != entry}
-        first |= alive
-    return processors(alive)
+        found |= {member: entry for member, entry in read().items() if first.get(member, entry) != entry}
+        first |= found
+    return found
 
 
 class Pulse:

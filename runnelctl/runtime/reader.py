@@ -10,6 +10,7 @@ time, in turn, with a few of the others, and only when none is known to have mor
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ class Reader:
         # Lanes that were hungry when we last heard of them, longest waiting first: with more in Redis, and the rest.
         self._behind: dict[Lane, None] = {}
         self._level: dict[Lane, None] = {}
+        self._fed: deque[Lane] = deque()
         self._event_bytes = float(UNKNOWN_EVENT_BYTES)  # what other lanes hold, for one that brought nothing yet
         self._wire: Wire | None = None  # set while a read blocks
         self._idle: asyncio.Future[None] | None = None
@@ -107,6 +109,7 @@ class Reader:
     def _hand_out(self, lanes: list[Lane], asked: list[bytes], reply: list[Any], count: int, size: int) -> None:
         """Give each lane what is its own. Replies are in the order of the request and leave out who has nothing."""
         mean = self._event_bytes = size / sum(len(entries) for _, entries in reply) if reply else self._event_bytes
+        waking = bool(self._fed)
         found = iter(reply)
         name, entries = next(found, (b"", []))
         for lane, after in zip(lanes, asked, strict=True):
@@ -122,8 +125,20 @@ class Reader:
             if lane.hungry:
                 if brought:
                     lane.feed(brought, mean)
+                    self._fed.append(lane)
                 if lane.hungry:
                     (self._behind if intake.behind else self._level)[lane] = None
+
+        if self._fed and not waking:
+            self._wake_next()
+
+    def _wake_next(self) -> None:
+        """Wake the lanes that were fed one by one, with a look at the sockets in between: a server can put little more
+        than 64 KiB into one, and would have to wait for us with the rest of the next reply."""
+        lane = self._fed.popleft()
+        lane.nudge()
+        if self._fed:
+            lane.loop.call_soon(self._wake_next)
 
     async def _interrupt(self, wire: Wire) -> None:
         """End the blocking read, so that the next one has more lanes. The two connections race: ask until it ended."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from runnelctl.core.plan import Unit
 from runnelctl.runtime import board as cells
+from runnelctl.runtime import leadership
 from runnelctl.runtime.host import Host
 
 if TYPE_CHECKING:
@@ -21,6 +22,14 @@ STATES = {
     cells.STATE_QUARANTINED: "quarantined",
     cells.STATE_HALTED: "halted",
     cells.STATE_LOST: "lost",
+}
+
+#: How the last run of a task ended; nothing where none has.
+OUTCOMES = {
+    cells.RESULT_OK: "ok",
+    cells.RESULT_FAILED: "failed",
+    cells.RESULT_TIMED_OUT: "timed out",
+    cells.RESULT_DIED: "died",
 }
 
 RATE_WINDOW_S = 0.9  # beats may follow each other closely; a rate over less time is noise
@@ -60,7 +69,10 @@ def entry(host: Host) -> str:
     capacity = {name: len(host.plan.slots_of(name)) for name in host.plan.processors}
     if host.board.q[cells.H_STOPPING] or host.plan.partial:
         capacity = {}
-    return json.dumps({"capacity": capacity, "digest": host.digest}, separators=(",", ":"))
+    about: dict[str, Any] = {"capacity": capacity, "digest": host.digest}
+    if host.plan.tasks and not host.board.q[cells.H_STOPPING]:
+        about["tasks"] = leadership.able(host)
+    return json.dumps(about, separators=(",", ":"))
 
 
 def report(host: Host, tenure: Tenure) -> bytes:
@@ -87,8 +99,29 @@ def report(host: Host, tenure: Tenure) -> bytes:
         "slots": slots,
         "units": units,
         "totals": [total for total in totals if total is not None],
+        "tasks": [_task(host, number) for number in range(len(host.plan.tasks))],
     }
     return json.dumps(about, separators=(",", ":")).encode()
+
+
+def _task(host: Host, number: int) -> dict[str, Any]:
+    """One task as this host has it; times are ms of the wall clock, None where there is none."""
+    q, d, base = host.board.q, host.board.d, host.board.task(number)
+    task, since = host.plan.tasks[number], d[base + cells.T_SINCE]
+    leads = bool(q[base + cells.T_HELD])
+    running_ms = int((monotonic() - since) * 1000) if since else None
+    return {
+        "task": task.name,
+        "leads": leads,
+        "next": q[base + cells.T_NEXT] or None if leads or not task.leader else None,
+        "ran_at": q[base + cells.T_RAN_AT] or None,
+        "took_ms": q[base + cells.T_TOOK_MS] if q[base + cells.T_RESULT] else None,
+        "outcome": OUTCOMES.get(q[base + cells.T_RESULT]),
+        "running_ms": running_ms,
+        "runs": q[base + cells.T_RUNS],
+        "failures": q[base + cells.T_FAILED],
+        "skipped": q[base + cells.T_SKIPPED],
+    }
 
 
 def _unit(host: Host, unit: Unit) -> dict[str, Any]:

@@ -73,8 +73,7 @@ class Slice:
         faulthandler.dump_traceback_later(lifecycle.READY_LIMIT_S * 0.9)
         work = await self.load()
         faulthandler.cancel_dump_traceback_later()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._host.wakes[self.slot.index][0], self._look)
+        asyncio.get_running_loop().add_reader(self._host.wakes[self.slot.index][0], self._look)
         self._beat()
         self.board.q[self._cell(cells.S_READY)] = self.incarnation
         signals.wake(self._host.keeper_wake[1])
@@ -89,6 +88,7 @@ class Slice:
         """Import the handler and open it. Raises HandlerError."""
         work = workload.load(self.topology, self.processor, self.decode)
         self.use(work)
+        self.board.q[self._cell(cells.S_LOADED)] = self.incarnation
         await work.open(self._open_context())
         return work
 

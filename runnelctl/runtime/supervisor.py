@@ -5,7 +5,6 @@ that an outage can't stop it and a fork stays safe and cheap. What it decides is
 from __future__ import annotations
 
 import os
-import random
 import selectors
 import signal
 from collections.abc import Callable
@@ -13,11 +12,10 @@ from pathlib import Path
 from time import monotonic
 
 from runnelctl import errors
-from runnelctl.core import lifecycle
-from runnelctl.core.lifecycle import Fate, Health
+from runnelctl.core.lifecycle import Health
 from runnelctl.core.plan import Slot
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import child, signals, vitals
+from runnelctl.runtime import child, mourning, signals, vitals
 from runnelctl.runtime.homes import LOG
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.output import Output, Sink, Source
@@ -38,12 +36,12 @@ class Supervisor:
         self.board = host.board
         self.ttl_s = host.plan.topology.lease_ttl_ms / 1000
         self._selector = selectors.DefaultSelector()
-        width = max([len("runnelctl"), *(len(slot.name) for slot in host.plan.slots)])
+        width = max([len("runnelctl"), *(len(slot.name) for slot in host.plan.places)])
         log = Path(host.directory) / LOG
         self.output = Output(self._selector, width, color="NO_COLOR" not in os.environ, log=log)
         self._keep = keep | {fd for pair in host.wakes for fd in pair}
         self._keeper = Post.of_keeper(keeper)
-        self._posts = [Post.of_slot(slot, slice_) for slot in host.plan.slots]
+        self._posts = [Post.of_slot(slot, slice_) for slot in host.plan.places]
         self._signal_read, self._signal_write = signals.pipe()
         self._stopping_since: float | None = None
         self._forced = False
@@ -185,54 +183,16 @@ class Supervisor:
         if ended.pidfd is not None:
             self._selector.unregister(ended.pidfd)
             os.close(ended.pidfd)
-        if post.slot is None:
-            self._keeper_ended(status)
-        else:
-            self._slice_ended(post, post.slot, ended.pid, status)
+        stopping = self._stopping_since is not None
+        if post.slot is not None:
+            why = mourning.slice_ended(
+                self.host, post, post.slot, ended.pid, status, self.output, stopping=stopping
+            )  # fmt: skip
+            if why:
+                self.stop(why, errors.EXIT_HANDLER)
+        elif not stopping or self._alive():
+            mourning.keeper_ended(post, status, self.output)
         signals.wake(self.host.keeper_wake[1])
-
-    def _keeper_ended(self, status: int) -> None:
-        if self._stopping_since is not None and not self._alive():
-            return
-        after = lifecycle.after_death(
-            self._keeper.history, now=monotonic(), ran_s=monotonic() - self._keeper.began, ready=True, asked=False,
-            in_flight=True, jitter=random.random(),
-        )  # fmt: skip
-        self.output.say(f"the keeper {child.describe(status)}; starting another, leases go on")
-        self._keeper.history, self._keeper.due = after.history, monotonic() + after.pause_s
-
-    def _slice_ended(self, post: Post, slot: Slot, pid: int, status: int) -> None:
-        base, now = self.board.slot(slot.index), monotonic()
-        clean = os.waitstatus_to_exitcode(status) == 0
-        recycled = clean and self.board.q[base + cells.S_RECYCLE] == post.incarnation
-        asked = (clean or post.cause == cells.CAUSE_DRAIN) and self._stopping_since is not None
-        text = vitals.death_text(slot, pid, status, post.cause, post.tail, self.host.plan)
-        after = lifecycle.after_death(
-            post.history, now=now, ran_s=now - post.began, asked=asked or recycled,
-            ready=self.board.q[base + cells.S_READY] == post.incarnation, killed=vitals.killed(status, post.cause),
-            in_flight=vitals.in_flight(self.host, slot) or post.cause == cells.CAUSE_STOPPED, jitter=random.random(),
-        )  # fmt: skip
-        post.history = after.history
-        crash_loop = after.fate is Fate.CRASH_LOOP
-        cause = cells.CAUSE_CRASH_LOOP if crash_loop else post.cause or vitals.cause_of(status)
-        self.board.write_text(slot.index, text)
-        self.board.d[base + cells.S_JUDGED] = post.judged if post.cause else now
-        self.board.q[base + cells.S_CAUSE] = cause
-        self.board.q[base + cells.S_PID] = 0
-        self.board.q[base + cells.S_DEAD] = post.incarnation
-        if recycled and self._stopping_since is None:
-            post.due = now
-        elif after.fate is Fate.UNSTARTABLE:
-            handler = self.host.plan.processor(slot).handler
-            why = f"{text.splitlines()[0]} before its handler {handler} was ready; it is not restarted"
-            self.stop(why, errors.EXIT_HANDLER)
-        elif after.fate is Fate.RESTART and self._stopping_since is None:
-            self.board.q[base + cells.S_RESTARTS] += 1
-            pause = f"in {after.pause_s:.1f} s" if after.pause_s else "at once"
-            self.output.say(f"{text.splitlines()[0]}; restarting it {pause}")
-            post.due = now + after.pause_s
-        elif crash_loop:
-            self.output.say(f"{text.splitlines()[0]}; too often in a minute, with no event to blame")
 
     # --- watching ---------------------------------------------------------------------------------------------
 
@@ -286,9 +246,7 @@ class Supervisor:
         ):
             self._announced = True
             vitals.write_ready(self.host)
-            self.output.say(
-                f"up: {len(self._posts)} slice(s), {q[cells.H_OWNED]} of {len(self.host.plan.units)} partition(s) here"
-            )
+            self.output.say(vitals.up_text(self.host))
         outcome = q[cells.H_OUTCOME]
         if outcome != cells.OUTCOME_NONE and self._stopping_since is None:
             self.stop(REASONS[outcome], EXITS[outcome])

@@ -287,8 +287,8 @@ class Tenure:
             signals.wake(self.host.wakes[self._q(unit, cells.U_SLOT)][1])
 
     def outcome(self) -> int:
-        """OUTCOME_HALTED once every processor of this host is halted and let go."""
-        if self.halted >= set(self.plan.processors) and not self.held:
+        """OUTCOME_HALTED once every processor of this host is halted and let go. A host of tasks only has none."""
+        if self.plan.processors and self.halted >= set(self.plan.processors) and not self.held:
             return cells.OUTCOME_HALTED
         return cells.OUTCOME_NONE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import importlib
 import traceback
 from pathlib import Path
@@ -12,6 +13,7 @@ _OURS = (
     str(Path(runnelctl.__file__).parent),
     "<frozen importlib",
     str(Path(importlib.__file__)),
+    str(Path(concurrent.futures.__file__).parent),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Iterable
@@ -45,7 +46,7 @@ def judge(host: Host, slot: Slot, incarnation: int, began: float, now: float, pi
         silent_s=silent_s,
         stopped=silent_s > ttl_s and is_stopped(pid),
         in_flight_s=longest,
-        timeout_s=host.plan.topology.processors[slot.processor].timeout_ms / 1000,
+        timeout_s=math.inf if slot.runs_tasks else host.plan.processor(slot).timeout_ms / 1000,
         ttl_s=ttl_s,
     )
 
@@ -85,7 +86,7 @@ def death_text(slot: Slot, pid: int, status: int, cause: int, tail: Iterable[str
         what = f"was killed since its handler ran longer than its timeout of {timeout_s:g} s"
     elif cause == cells.CAUSE_STOPPED:
         what = "was killed since it did not run any more"
-    text = f"slice {slot.name} (pid {pid}) {what}"
+    text = f"{'the tasks process' if slot.runs_tasks else f'slice {slot.name}'} (pid {pid}) {what}"
     last = "\n".join(f"  {line}" for line in tail).encode("utf-8", "replace")
     if not last:
         return text
@@ -99,7 +100,7 @@ def all_ready(host: Host) -> bool:
     q = host.board.q
     return all(
         q[host.board.slot(slot.index) + cells.S_READY] == q[host.board.slot(slot.index) + cells.S_INCARNATION]
-        for slot in host.plan.slots
+        for slot in host.plan.places
     )
 
 
@@ -109,3 +110,12 @@ def write_ready(host: Host) -> None:
         (Path(host.directory) / "ready").touch()
     except OSError:
         pass  # the directory may be gone; nobody waits then
+
+
+def up_text(host: Host) -> str:
+    """What runs here, once it does."""
+    plan, owned = host.plan, host.board.q[cells.H_OWNED]
+    tasks = [f"{len(plan.tasks)} task(s)"] if plan.tasks else []
+    if not plan.slots:
+        return f"up: {tasks[0]}"
+    return ", ".join([f"up: {len(plan.slots)} slice(s)", *tasks, f"{owned} of {len(plan.units)} partition(s) here"])

@@ -75,7 +75,8 @@ def _others(client: redis.Redis, topology: Topology, digest: str, gone: Callable
             about = json.loads(entry.split(b"|", 2)[2])
         except (IndexError, ValueError):
             continue
-        if about.get("digest") != digest and about.get("capacity") and not gone(name.decode()):
+        runs = about.get("capacity") or "tasks" in about
+        if about.get("digest") != digest and runs and not gone(name.decode()):
             found[name.decode()] = entry
     return found
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from runnelctl.core import model
-from runnelctl.topology import redis_url, schemas
+from runnelctl.topology import redis_url, schemas, tasks
 from runnelctl.topology.nodes import Findings, Mapping, Node, Place, Scalar, Sequence, beside
 from runnelctl.topology.section import Section
 from runnelctl.topology.wording import did_you_mean
@@ -25,7 +25,7 @@ class CodePlace:
     """Where the file names code, `module:attribute`, and as what, so that `check` can say what is wrong with it."""
 
     spec: str
-    what: Literal["handler", "batch", "middleware"]
+    what: Literal["handler", "batch", "middleware", "task"]
     place: Place
 
 
@@ -33,7 +33,8 @@ def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topolo
     """The Topology of a tree that passed the shape check; worth something only if `findings` holds no problem."""
     section = Section(findings, root)
     streams = {name: _stream(name, Section(findings, node), findings) for name, node in _named(section, "streams")}
-    if not streams and section.node("streams") is None and not _is_wrong(root, "streams"):
+    needed = section.node("tasks") is None or section.node("processors") is not None
+    if needed and not streams and section.node("streams") is None and not _is_wrong(root, "streams"):
         findings.problem(root.place, "no stream is declared: streams is missing")
     nodes = [(name, Section(findings, node, section.node("defaults"))) for name, node in _named(section, "processors")]
     streams |= _dead_letter_streams(nodes, streams)
@@ -48,8 +49,11 @@ def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topolo
         durability=_durability(section, findings),
         lease_ttl_ms=_lease_ttl_ms(section.section("lease"), findings),
         drain_ms=section.duration_ms("drain", 30_000),
+        tasks=tasks.tasks(section, processors, findings),
+        start=section.choice("start", model.Launching, model.Launching.FORK),
     )
-    return built, [found for _, node in nodes for found in _code_places(node)]
+    code = [found for _, node in nodes for found in _code_places(node)]
+    return built, [*code, *(CodePlace(run.text, "task", run.place) for run in tasks.runs(section))]
 
 
 def _named(section: Section, key: str) -> list[tuple[str, Node]]:

@@ -16,12 +16,13 @@ _OWN_BUSINESS = {"name", "schema_source", "processes", "max_memory_bytes", "max_
 
 
 def describe(topology: model.Topology) -> dict[str, str]:
-    """Path -> value as text, e.g. `streams.orders.partitions` -> `8`: streams, processors and the lease, but neither
-    the Redis URL nor paths nor what a host decides for itself. A schema counts by a digest of its contents."""
+    """Path -> value as text, e.g. `streams.orders.partitions` -> `8`: streams, processors, tasks and the lease, but
+    neither the Redis URL nor paths nor what a host decides for itself. A schema counts by a digest of its contents."""
     described = {"lease.ttl_ms": str(topology.lease_ttl_ms)}
+    parts = (("streams", topology.streams), ("processors", topology.processors), ("tasks", topology.tasks))
     if topology.durability is not None:
         described |= {f"durability.{key}": value for key, value in _fields(topology.durability)}
-    for kind, items in (("streams", topology.streams), ("processors", topology.processors)):
+    for kind, items in parts:
         for name, item in items.items():
             for key, value in _fields(item):
                 described[f"{kind}.{name}.{key}"] = value

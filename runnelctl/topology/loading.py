@@ -22,6 +22,7 @@ OVERRIDES = {
     "redis": "RUNNELCTL_REDIS",
     "lease.ttl": "RUNNELCTL_LEASE_TTL",
     "drain": "RUNNELCTL_DRAIN",
+    "start": "RUNNELCTL_START",
 }
 
 _MOST_INCLUDED = 1_000
@@ -141,18 +142,18 @@ def _included_files(root: Mapping, file: str, findings: Findings) -> list[str]:
 
 
 def _include(root: Mapping, file: str, environ: Dict[str, str], findings: Findings) -> None:
-    """Merge the streams and processors of one more file into the tree; a name may be declared once only."""
+    """Merge the streams, processors and tasks of one more file into the tree; a name may be declared once only."""
     try:
         more = reading.read(file, findings)
     except reading.Unreadable:
         return
     for key in [key for key in more.entries if key in shape.published()["properties"]]:
-        if key not in ("streams", "processors"):
+        if key not in ("streams", "processors", "tasks"):
             findings.problem(more.key_places[key], f"{key} belongs in the file that includes this one")
             del more.entries[key]
     interpolation.apply(more, environ, findings)
     shape.check(more, shape.included(), "", findings)
-    for section, kind in (("streams", "stream"), ("processors", "processor")):
+    for section, kind in (("streams", "stream"), ("processors", "processor"), ("tasks", "task")):
         added, target = more.entries.get(section), root.entries.get(section)
         if not isinstance(added, Mapping):
             continue

@@ -20,9 +20,11 @@ def document(topology: model.Topology) -> dict[str, Any]:
         "pythonpath": list(topology.pythonpath),
         "streams": {name: _stream(stream) for name, stream in topology.streams.items()},
         "processors": {name: _processor(processor) for name, processor in topology.processors.items()},
+        "tasks": {name: _task(task) for name, task in topology.tasks.items()},
         "durability": topology.durability and _durability(topology.durability),
         "lease": {"ttl": duration_text(topology.lease_ttl_ms)},
         "drain": duration_text(topology.drain_ms),
+        "start": topology.start.value,
     }
     return {key: value for key, value in document.items() if value not in ({}, [], None)}
 
@@ -75,6 +77,20 @@ def _processor(processor: model.Processor) -> dict[str, Any]:
         "start": processor.start.value,
         "max_memory": processor.max_memory_bytes and size_text(processor.max_memory_bytes),
         "max_events": processor.max_events,
+    }
+    return {key: value for key, value in written.items() if value is not None}
+
+
+def _task(task: model.Task) -> dict[str, Any]:
+    written = {
+        "run": task.run,
+        "on": "start" if task.on_start else None,
+        "every": task.every_ms and duration_text(task.every_ms),
+        "cron": task.cron,
+        "timezone": task.timezone if task.cron else None,
+        "leader": task.leader,
+        "overlap": task.overlap.value,
+        "timeout": task.timeout_ms and duration_text(task.timeout_ms),
     }
     return {key: value for key, value in written.items() if value is not None}
 

@@ -34,8 +34,8 @@ def published() -> Schema:
 
 
 def included() -> Schema:
-    """The shape of an included file: streams and processors, nothing else."""
-    properties = {key: published()["properties"][key] for key in ("streams", "processors")}
+    """The shape of an included file: streams, processors and tasks, nothing else."""
+    properties = {key: published()["properties"][key] for key in ("streams", "processors", "tasks")}
     return {"type": "object", "additionalProperties": False, "properties": properties, "title": "a mapping"}
 
 

@@ -7,7 +7,6 @@ the file, with `*` for a name.
 from __future__ import annotations
 
 _KEYS = {
-    "": {"tasks": "tasks", "start": "start (fork or spawn)"},
     "streams.*": {"record": "record"},
     "processors.*": {"match": "match"},
     "defaults": {"match": "match"},

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -198,3 +202,158 @@ def test_with_no_up_a_replay_runs_the_handler_itself(shop: Shop) -> None:
     assert [json.loads(letter["data"])["n"] for letter in letters] == [12]
     assert letters[0]["h:dead-reason"] == "no such user"
     assert kinds == ["retry", "skip", "edit"]
+
+
+def test_parked_keys_keep_their_order_under_load_kills_and_hand_overs(shop: Shop, start_up: Callable[..., Up]) -> None:
+    """Two hosts, slices and hosts killed while events of parked keys come and are replayed: each once, in order."""
+    numbers = range(3_000)
+    bad = [n for n in numbers if n % len(USERS) in (0, 1) and n in (60, 301, 900)]
+    one = start_up(shop.directory).wait_ready()
+    start_up(shop.directory).wait_ready()
+    shop.send(range(1_500), bad=bad)
+    healthy = [user for user in USERS if user not in ("ann", "bob")]
+    wait_until(lambda: sum(each["parked_keys"] for each in shop.partitions()) >= 1)
+    _kill_slices(shop)
+    shop.send(range(1_500, 3_000), bad=bad)
+    wait_until(lambda: sum(len(shop.handled().get(user, ())) for user in healthy) >= 800)
+    one.kill()
+    everything = expected(numbers)
+    wait_until(lambda: all(shop.handled()[user] == everything[user] for user in healthy), 40)
+    wait_until(lambda: sum(each["parked_keys"] for each in shop.partitions()) == 2)
+    assert shop.handled()["ann"] == [n for n in everything["ann"] if n < 60]
+    shop.mend()
+    (shop.directory / "slow").touch()
+    replaying = subprocess.Popen(
+        [sys.executable, "-m", "runnelctl", "replay", "--yes"], cwd=shop.directory, env=ups.environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    before = shop.total()
+    wait_until(lambda: shop.total() > before + 20)
+    replaying.kill()  # who asked need not live: what was asked for is in Redis
+    replaying.wait()
+    _kill_slices(shop)
+    (shop.directory / "slow").unlink()
+    wait_until(lambda: shop.handled() == everything, 40, "everything to be handled once and in order")
+    assert shop.counts() == {user: len(found) for user, found in everything.items()}
+    wait_until(lambda: sum(each["parked_keys"] for each in shop.partitions()) == 0)
+
+
+def _kill_slices(shop: Shop) -> None:
+    for pid in {each["pid"] for each in shop.partitions() if each["pid"]}:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_an_event_that_kills_its_process_is_parked_also_in_a_replay(shop: Shop, start_up: Callable[..., Up]) -> None:
+    shop.send(range(24), bad=[6], flag="fatal")
+    start_up(shop.directory).wait_ready()
+    wait_until(lambda: shop.handled() == expected(range(24)) | {"ann": [0]}, 40)
+    (ann,) = shop.listed()["parked"]
+    assert (ann["error"]["type"], ann["error"]["attempts"], ann["events"]) == ("ProcessDied", 2, 3)
+    # It kills the process that replays it as well, and stays where it was; the others were not touched.
+    ended = shop.replay("--yes")
+    assert ended.returncode == 1, ended.stderr
+    assert "still parked" in ended.stderr
+    (ann,) = shop.listed()["parked"]
+    assert (ann["error"]["type"], ann["replaying"], ann["events"]) == ("ProcessDied", False, 3)
+    shop.mend()
+    ended = shop.replay("--yes")
+    assert ended.returncode == 0, ended.stderr
+    assert shop.handled() == expected(range(24))
+    assert shop.counts() == dict.fromkeys(USERS, 4)
+
+
+def test_what_cannot_be_parked_quarantines_its_partition(tmp_path: Path, valkey: Server, app_name: str) -> None:
+    shop = Shop(tmp_path, app_name, valkey.url, more="    max_parked: {events: 3}")
+    shop.send(range(60), bad=[0])
+    assert ups.command(shop.directory, "up", "--drain").returncode == 1
+    (full,) = [each for each in shop.partitions() if each["state"] == "quarantined"]
+    assert (full["parked_events"], full["error"]["type"], full["error"]["key"]) == (3, "ParkingFull", "ann")
+    assert "as many as max_parked allows" in full["error"]["message"]
+    shop.mend()
+    ended = shop.replay("--yes")
+    assert ended.returncode == 0, ended.stderr
+    assert shop.handled() == expected(range(60))
+    # Without a key, there is nothing less than the partition that could stop.
+    with shop.client() as client:
+        client.xadd(keys.events(shop.name, "orders", 0), {"data": "{broken"})
+    assert ups.command(shop.directory, "up", "--drain").returncode == 1
+    (broken,) = [each for each in shop.partitions() if each["state"] == "quarantined"]
+    assert (broken["partition"], broken["parked_keys"], broken["error"]["type"]) == (0, 0, "RecordError")
+    assert "no key that can be read" in broken["error"]["escalated"]
+
+
+def test_a_cursor_does_not_go_back_while_events_are_parked(shop: Shop) -> None:
+    shop.send(range(24), bad=[6])
+    assert ups.command(shop.directory, "up", "--drain").returncode == 0
+    ended = ups.command(shop.directory, "seek", "bill", "--to", "earliest", "--yes")
+    assert ended.returncode == 1
+    assert "event(s) parked, and going back would bring earlier events of their keys after them" in ended.stderr
+    assert "nothing moved" in ended.stderr
+    shop.send(range(24, 48))
+    assert ups.command(shop.directory, "seek", "bill", "--to", "latest", "--yes").returncode == 0
+    shop.mend()
+    assert shop.replay("--yes").returncode == 0
+    assert shop.handled() == expected(range(24)), "what was parked is not lost by a seek ahead"
+    assert ups.command(shop.directory, "seek", "bill", "--to", "earliest", "--yes").returncode == 0
+
+
+LETTERS = """
+  morgue:
+    stream: orders.dead
+    handler: handlers:dead
+    policy: HALT
+"""
+
+
+def test_dead_letters_have_a_processor_and_come_back_once_in_order(
+    tmp_path: Path, valkey: Server, app_name: str, start_up: Callable[..., Up]
+) -> None:
+    shop = Shop(tmp_path, app_name, valkey.url, more="    dead_letter: true", others=LETTERS)
+    shop.file.write_text(shop.file.read_text().replace("policy: QUARANTINE\n    scope: key", "policy: IGNORE"))
+    bad = [6, 12, 13, 18]
+    shop.send(range(24), bad=bad)
+    assert ups.command(shop.directory, "up", "--drain").returncode == 0
+    handled = shop.handled()
+    assert sorted(handled.pop("reader")) == bad
+    assert handled == expected(range(24), without=bad)
+    with shop.client() as client:
+        heads = [
+            json.loads(fields["data"]).get("head") for _, fields in client.xrange(keys.events(shop.name, "bills", 0))
+        ]
+    head = next(head for head in heads if head)
+    assert (head["dead-processor"], head["dead-type"], head["dead-stream"]) == ("bill", "ValueError", "orders")
+    assert head["dead-message"].startswith("bad order")
+    listing = shop.replay("--from-dead-letter", "--dry-run")
+    assert listing.returncode == 0, listing.stderr
+    assert "4 dead letter(s), 0 taken back before" in listing.stderr
+    shop.mend()
+    # One key with no host, the others with one.
+    ended = shop.replay("bill", "--from-dead-letter", "orders.dead", "--key", "bob", "--yes")
+    assert ended.returncode == 0, ended.stderr
+    assert shop.handled()["bob"] == [1, 7, 19, 13]
+    start_up(shop.directory).wait_ready()
+    ended = shop.replay("--from-dead-letter", "--yes")
+    assert ended.returncode == 0, ended.stderr
+    assert shop.handled()["ann"] == [0, 6, 12, 18]
+    ended = shop.replay("--from-dead-letter", "--yes")
+    assert ended.returncode == 0
+    assert "0 dead letter(s), 4 taken back before" in ended.stderr
+    assert shop.counts() == dict.fromkeys(USERS, 4)
+    assert "is no dead letter stream" in shop.replay("--from-dead-letter", "bills").stderr
+
+
+def test_states_expire_and_are_read_by_a_command(tmp_path: Path, valkey: Server, app_name: str) -> None:
+    shop = Shop(tmp_path, app_name, valkey.url, more="    state: {ttl: 1h}")
+    shop.send(range(12))
+    assert ups.command(shop.directory, "up", "--drain").returncode == 0
+    ended = ups.command(shop.directory, "state", "get", "bill", "ann", "--json")
+    found = json.loads(ended.stdout)
+    assert found["state"] == {"count": 2}
+    assert 3_000_000 < found["ttl_ms"] <= 3_600_000
+    listed = ups.command(shop.directory, "state", "list", "bill", "--json").stdout.splitlines()
+    assert sorted(json.loads(line)["key"] for line in listed) == sorted(USERS)
+    assert 'ann\t{"count":2}' in ups.command(shop.directory, "state", "list", "bill").stdout
+    ended = ups.command(shop.directory, "state", "get", "bill", "nobody")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "needs a key" in ups.command(shop.directory, "state", "get", "bill").stderr

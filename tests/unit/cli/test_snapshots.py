@@ -27,6 +27,7 @@ def test_it_is_the_contract() -> None:
              "failed": 0, "rate": 210.5, "p99_ms": 1.2, "restarts": 0, "parked_keys": 0, "parked_events": 0,
              "error": None, "why": ""}
         ]}},
+        "tasks": {},
     }  # fmt: skip
 
 

@@ -187,7 +187,8 @@ def test_includes_add_streams_and_processors(load: Load, write: Write, tmp_path:
 
 def test_mistakes_in_includes_name_the_included_file(mistakes: Callable[..., list[str]], write: Write) -> None:
     write(
-        "name: other\nstreams:\n  orders: {partitions: 2}\nprocessors: {billing: {}}\ntasks: {}\nzzz: 1", "teams/a.yaml"
+        "name: other\nstreams:\n  orders: {partitions: 2}\nprocessors: {billing: {}}\ntasks: {a: 1}\nzzz: 1",
+        "teams/a.yaml",
     )
     write("*", "teams/b.yaml")
     assert mistakes(SMALL + "include: ['teams/*.yaml']") == [
@@ -197,8 +198,8 @@ def test_mistakes_in_includes_name_the_included_file(mistakes: Callable[..., lis
         "teams/a.yaml:4:14: processor 'billing' is declared twice: here and at topology.yaml:3:14",
         "teams/a.yaml:4:14: stream is missing: it must be a name of up to 64 letters, digits, dots, dashes and underscores"
         " that begins with a letter or digit",
-        "teams/a.yaml:5:1: tasks is not supported by this version yet",
-        "teams/a.yaml:6:1: unknown key 'zzz' (known here: streams, processors)",
+        "teams/a.yaml:5:12: this must be a mapping such as {run: shop.tasks:report, every: 10s}, not 1",
+        "teams/a.yaml:6:1: unknown key 'zzz' (known here: streams, processors, tasks)",
         "teams/b.yaml:1:2: not YAML: did not find expected alphabetic or numeric character",
     ]
 

@@ -154,8 +154,35 @@ def test_what_a_processor_needs(lines: str, mistakes: Callable[..., list[str]]) 
 
 
 TOP = {
-    "tasks: {}": "5:1: tasks is not supported by this version yet",
-    "start: spawn": "5:1: start (fork or spawn) is not supported by this version yet",
+    "tasks: []": "5:8: tasks must be a mapping of task names to tasks, not a list",
+    "tasks: {a: {run: m:f}}": "5:12: task 'a' needs exactly one of on, every and cron; it has none",
+    "tasks: {a: {run: m:f, every: 1s, cron: '* * * * *'}}": (
+        "5:12: task 'a' needs exactly one of on, every and cron; it has every and cron"
+    ),
+    "tasks: {a: {every: 1s}}": ("5:9: run is missing: it must be module:attribute, such as shop.tasks:report"),
+    "tasks: {a: {run: m:f, on: end}}": "5:27: on must be start, not 'end'",
+    "tasks: {a: {run: m:f, every: 0s}}": "5:30: every must be a duration over zero such as 100ms, 10s, 5m or 7d, not '0s'",
+    "tasks: {a: {run: m:f, cron: '0 0 30 2 *'}}": (
+        "5:29: cron '0 0 30 2 *' never fires: none of its months has such a day"
+    ),
+    "tasks: {a: {run: m:f, cron: '61 * * * *'}}": (
+        "5:29: cron '61 * * * *': bad minute; it takes minute, hour, day of month, month and day of week, "
+        'such as "45 17 * * *"'
+    ),
+    "tasks: {a: {run: m:f, cron: hourly}}": (
+        "5:29: cron 'hourly': wrong number of fields; it takes minute, hour, day of month, month and day of week, "
+        'such as "45 17 * * *"'
+    ),
+    "tasks: {a: {run: m:f, cron: '* * * * *', timezone: Europe/Berln}}": (
+        "5:52: there is no time zone 'Europe/Berln' (did you mean 'Europe/Berlin'?)"
+    ),
+    "tasks: {a: {run: m:f, every: 1s, leader: maybe}}": "5:42: leader must be true or false, not 'maybe'",
+    "tasks: {a: {run: m:f, every: 1s, overlap: wait}}": "5:43: overlap must be skip or queue, not 'wait'",
+    "tasks: {'a b': {run: m:f, every: 1s}}": (
+        "5:9: 'a b' must be a name of up to 64 letters, digits, dots, dashes and underscores that begins with a letter "
+        "or digit"
+    ),
+    "start: thread": "5:8: start must be fork or spawn, not 'thread'",
     "stream: {}": "5:1: unknown key 'stream' (did you mean 'streams'?)",
     "redis: 5": "5:8: redis must be embedded, or a URL that begins with redis://, rediss://, unix:// or redis+sentinel://, not 5",
     "redis: embeded": "5:8: redis must be embedded, or a URL that begins with redis://, rediss://, unix:// or redis+sentinel:// (did you mean 'embedded'?)",

@@ -37,7 +37,7 @@ def test_it_is_valid_draft_07_and_closed_everywhere() -> None:
     jsonschema.Draft7Validator.check_schema(shape.published())
     assert shape.published()["$schema"] == "http://json-schema.org/draft-07/schema#"
     found = list(_objects(shape.published()))
-    assert len(found) == 12
+    assert len(found) == 13
     for each in found:
         assert each["additionalProperties"] is False or each is found[0]["properties"].get("streams")
 
@@ -59,7 +59,8 @@ def test_the_accepted_keys() -> None:
     schema = shape.published()
     definitions = schema["definitions"]
     assert set(schema["properties"]) == {
-        *("name", "redis", "pythonpath", "streams", "processors", "defaults", "lease", "drain", "include"),
+        *("name", "redis", "pythonpath", "streams", "processors", "tasks", "defaults", "lease", "drain", "start"),
+        "include",
         "durability",
     }
     assert set(definitions["stream"]["properties"]) == STREAM

@@ -1,0 +1,42 @@
+"""Hearing what is said on the control stream, so that what others do is noticed at once and nobody polls."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+
+from runnelctl.core import keys
+from runnelctl.store.endpoint import Endpoint
+from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
+
+LONGEST_PAUSE_S = 1.0
+
+
+#: Called with each message, or with None where some may have been missed.
+Heard = Callable[[Mapping[str, str] | None], None]
+
+
+async def listen(endpoint: Endpoint, topology: str, who: str, heard: Heard) -> None:
+    """Call `heard` with every message from now on, for ever; with None whenever some may have been missed, which is so
+    at the start and after a lost connection. `who`: the connection's name in Redis."""
+    name, after = keys.control(topology), b""
+    while True:
+        wire = None
+        try:
+            wire = await Wire.open(endpoint, name=f"runnelctl:{who}:control", timeout_ms=8_000)
+            if not after:  # `$` would miss what is said between two reads
+                newest = await wire.call("XREVRANGE", name, "+", "-", "COUNT", 1)
+                after = newest[0][0] if newest else b"0-0"
+                heard(None)
+            while True:
+                reply = await wire.call("XREAD", "COUNT", 100, "BLOCK", 5_000, "STREAMS", name, after)
+                for _, entries in reply or ():
+                    after = entries[-1][0]
+                    for _, fields in entries:
+                        heard({k.decode(): v.decode() for k, v in zip(fields[::2], fields[1::2], strict=True)})
+        except (ConnectionLost, ReplyError):
+            if wire is not None:
+                wire.close()
+            heard(None)
+            await asyncio.sleep(0.1 + random.random() * LONGEST_PAUSE_S)
