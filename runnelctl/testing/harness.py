@@ -69,6 +69,7 @@ class Harness(Results):
         self._loop.stuck = self._stuck
         self._loop.jumping = self._look_at_timeouts
         self._closed = False
+        self.is_stuck = False  # a handler would not end: it is not waited for
 
     @classmethod
     def of(
@@ -237,6 +238,7 @@ class Harness(Results):
                 self._fail(sentence)
 
     def _fail(self, sentence: str) -> None:
+        self.is_stuck = True
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(Stuck(sentence))
 

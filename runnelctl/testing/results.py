@@ -56,14 +56,23 @@ class Results:
                 found = msgspec.json.decode(text)
         return found or None
 
+    @property
+    def processors(self) -> list[str]:
+        """Those that run here."""
+        return list(self._stages)
+
     def failures(self, processor: str) -> list[dict[str, Any]]:
         """The failure records of all that came to the policy, as `status` and `replay` show them: what IGNORE passed
-        over, then what is stopped."""
-        stage, found = self._stage(processor), []
-        for unit in stage.units:
+        over, then what is parked, then what is stopped."""
+        return [*self.ignored(processor), *self.parked(processor).values(), *self.blocked(processor).values()]
+
+    def ignored(self, processor: str) -> list[dict[str, Any]]:
+        """The failure records of what policy IGNORE passed over."""
+        found = []
+        for unit in self._stage(processor).units:
             log = keys.failures(self.topology.name, unit.stream, unit.partition, processor).encode()
             found += [msgspec.json.decode(fields[1]) for fields in self._memory.logs.get(log, ())]
-        return [*found, *self.blocked(processor).values()]
+        return found
 
     def blocked(self, processor: str) -> dict[int, dict[str, Any]]:
         """Partition -> the failure record that stops it; its `state` is `quarantined` or `halted`."""

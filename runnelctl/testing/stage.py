@@ -71,6 +71,7 @@ class _Reader:
     def feed(self, lane: Lane) -> None:
         if lane.hungry and (entries := self._memory.after(lane.events_key, lane.intake.fetched)[:FED_AT_ONCE]):
             lane.feed([[event_id, list(fields)] for event_id, fields in entries], EVENT_BYTES)
+            lane.nudge()
 
 
 class _Slice(Slice):
