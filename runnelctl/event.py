@@ -33,7 +33,7 @@ class Source:
         self,
         stream: str,
         partition: int,
-        decode: Callable[[bytes], Any],
+        decode: Callable[[Any], Any],
         key_of: Callable[[Any], str],
         plain: Callable[[bytes], Any] | None = None,
         plain_below: int = 0,
@@ -107,7 +107,7 @@ class Event(msgspec.Struct, eq=False, gc=False):
 
     @property
     def raw(self) -> bytes:
-        """The record as stored: UTF-8 JSON."""
+        """The record as stored: UTF-8 JSON, unless the stream has another codec or is compressed."""
         fields = self._fields
         return fields[1] if fields[0] == b"data" else self._field(b"data") or b""
 
@@ -141,6 +141,11 @@ class Event(msgspec.Struct, eq=False, gc=False):
             if fields[i][:2] == b"h:"
         }
 
+    @property
+    def stored(self) -> list[bytes]:
+        """The entry's fields that are the record: name, value, …"""
+        return [b"data", self.raw]
+
     def _field(self, name: bytes) -> bytes | None:
         fields = self._fields
         for i in range(0, len(fields) - 1, 2):
@@ -150,3 +155,41 @@ class Event(msgspec.Struct, eq=False, gc=False):
 
     def __repr__(self) -> str:
         return f"Event({self.stream}/{self.partition} {self.id}, attempt={self.attempt})"
+
+
+class FlatSource(Source):
+    """A partition of a stream with `codec: fields`."""
+
+    __slots__ = ()
+
+    def events(self, entries: list[Any]) -> list[Event]:
+        """As Source.events; nothing is decoded ahead."""
+        return [FlatEvent(event_id, fields, self) for event_id, fields in entries]
+
+
+class FlatEvent(Event, eq=False, gc=False):
+    """An event of a stream with `codec: fields`: the record is in the entry's own fields, whose names are its names."""
+
+    @property
+    def value(self) -> Any:
+        """As Event.value."""
+        value = self._value
+        if value is _UNSET:
+            value = self._value = self._source.decode(self._fields)
+        return value
+
+    @property
+    def raw(self) -> bytes:
+        """The record's fields as a JSON object of texts; what is no UTF-8 in it is replaced."""
+        edited = self._field(b"data")
+        if edited is not None:
+            return edited
+        texts = [part.decode("utf-8", "replace") for part in self.stored]
+        return msgspec.json.encode(dict(zip(texts[::2], texts[1::2], strict=False)))
+
+    @property
+    def stored(self) -> list[bytes]:
+        """As Event.stored."""
+        fields = self._fields
+        pairs = (fields[i : i + 2] for i in range(0, len(fields) - 1, 2))
+        return [part for pair in pairs if pair[0] != b"key" and pair[0][:2] != b"h:" for part in pair]

@@ -17,7 +17,7 @@ from runnelctl.core.letters import Letter
 from runnelctl.core.model import Topology
 from runnelctl.core.status import printable
 from runnelctl.errors import RecordError
-from runnelctl.event import Event, Source
+from runnelctl.event import Source
 from runnelctl.records import codec_for
 from runnelctl.runtime import mending
 from runnelctl.runtime.reopening import Reopening
@@ -149,7 +149,7 @@ def _key(of: Topology, letter: Letter) -> str:
     codec, element = codec_for(of.streams[of.processors[letter.processor].stream]), parking.unpack(letter.element)
     source = Source(codec.stream.name, letter.partition, codec.decode, codec.key_of)
     try:
-        return Event(element.event_id, element.fields, source).key
+        return codec.event(element.event_id, element.fields, source).key
     except (RecordError, UnicodeError):
         return ""
 

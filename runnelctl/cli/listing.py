@@ -27,7 +27,7 @@ class Listing:
         if entry.partition not in self._sources:
             name = self._codec.stream.name
             self._sources[entry.partition] = Source(name, entry.partition, self._codec.decode, self._codec.key_of)
-        return Event(entry.id, entry.fields, self._sources[entry.partition])
+        return self._codec.event(entry.id, entry.fields, self._sources[entry.partition])
 
     def key(self, entry: Entry) -> str:
         """Its key; an empty one where the record is too broken to have one."""
@@ -45,8 +45,7 @@ class Listing:
         event = self.event(entry)
         at = _clock(event.timestamp)
         try:
-            event.value  # noqa: B018 - decoding it is the question
-            record = event.raw.decode()
+            record = self._codec.json(event).decode()
         except RecordError as error:
             record = f"<{error}> {event.raw[:width]!r}"
         line = printable(f"{at}  {entry.partition}  {event.id}  {self.key(entry)}  {' '.join(record[:4000].split())}")
@@ -63,8 +62,7 @@ class Listing:
             "headers": headers,
         }
         try:
-            event.value  # noqa: B018
-            about["value"] = msgspec.Raw(msgspec.json.format(event.raw, indent=-1))  # numbers stay as written
+            about["value"] = msgspec.Raw(self._codec.json(event))  # numbers stay as written
         except RecordError as error:
             about |= {"error": str(error)} | _raw(event.raw)
         return msgspec.json.encode(about).decode()

@@ -25,6 +25,7 @@ POLL_S = 0.2
 _CHUNK = 1 << 16
 #: What the runtime puts between a label and the line; see runtime/output.py.
 _BAR = " │ ".encode()
+_JSON = b'{"process":"'  # with log: {format: json}; see runtime/loglines.py
 
 
 @click.command()
@@ -134,10 +135,14 @@ def matching(lines: Iterable[bytes], target: str | None) -> Iterator[bytes]:
         if wanted is None:
             yield line
             continue
-        label, _, text = line.partition(_BAR)
+        if line.startswith(_JSON):
+            label, _, text = line[len(_JSON) :].partition(b'"')
+            text = text.partition(b'"message":"')[2]
+        else:
+            label, _, text = line.partition(_BAR)
         label = label.rstrip()
         processor, _, number = label.rpartition(b".")
-        ours = label == b"tasks" and text.startswith(wanted + b": ")
+        ours = label == b"tasks" and (text.startswith(wanted + b": ") or b',"task":"%s",' % wanted in line)
         if label == wanted or (processor == wanted and number.isdigit()) or ours:
             yield line
 

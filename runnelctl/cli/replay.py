@@ -189,7 +189,7 @@ def _edit(operator: Operator, blockage: Blockage) -> Outcome | None:
     codec = codec_for(operator.topology.streams[event.stream])
     try:
         mended = editing.edit(
-            mending.pretty(event.raw), blockage.name, lambda text: mending.checked(codec, event, text),
+            mending.shown(codec, event), blockage.name, lambda text: mending.checked(codec, event, text),
             again=sys.stdin.isatty() and sys.stderr.isatty(),
         )  # fmt: skip
     except errors.RecordError as error:

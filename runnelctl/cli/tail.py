@@ -18,7 +18,7 @@ from runnelctl.cli.listing import Listing
 from runnelctl.cli.moments import Moment
 from runnelctl.cli.watch import PASSING
 from runnelctl.client.sender import declared
-from runnelctl.core import keys, routing
+from runnelctl.core import keys
 from runnelctl.core.model import Stream, Topology
 from runnelctl.records import codec_for
 from runnelctl.store import connect
@@ -74,7 +74,7 @@ def _partitions(stream: Stream, partition: int | None, key: str | None) -> list[
             raise errors.UsageError(f"{stream.name} has no partition {partition}: it has 0 to {stream.partitions - 1}")
         return [partition]
     if key:
-        return [routing.partition_of(key, stream.partitions, stream.partitioner)]
+        return [codec_for(stream).partition_of(key, b"")]
     return list(range(stream.partitions))
 
 

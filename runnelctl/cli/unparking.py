@@ -73,7 +73,7 @@ def _edit(operator: Operator, key: ParkedKey) -> Reopening | None:
     codec = codec_for(operator.topology.streams[event.stream])
     try:
         new = editing.edit(
-            mending.pretty(event.raw), f"{key.processor}:{key.partition}",
+            mending.shown(codec, event), f"{key.processor}:{key.partition}",
             lambda text: mending.checked(codec, event, text), again=sys.stdin.isatty() and sys.stderr.isatty(),
         )  # fmt: skip
     except errors.RecordError as error:

@@ -29,13 +29,21 @@ SHOWN_BYTES = 8_000
 @click.option("-d", "--detach", is_flag=True, help="Run in the background; see `runnelctl logs`, `status` and `down`.")
 @click.option("--wait", is_flag=True, help="With --detach: return once every slice is ready.")
 @click.option("--drain", is_flag=True, help="Exit 0 once everything that is there now is handled.")
-def command(file: Path, only: str | None, detach: bool, wait: bool, drain: bool) -> int:
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="As log: {level: …} in the file."
+)
+@click.option("--log-format", type=click.Choice(["text", "json"]), help="As log: {format: …}: a JSON object per line.")
+def command(
+    file: Path, only: str | None, detach: bool, wait: bool, drain: bool, log_level: str | None, log_format: str | None
+) -> int:
     """Run the topology: one process per slice, restarted by policy, one owner per partition across all hosts.
 
     The first Ctrl-C drains, a second one forces. Exits 0 done or drained, 3 if a handler cannot start, 4 if halted by
     policy, 69 if Redis cannot be reached, 130 if forced.
     """
-    described, warnings = topology.load_with_warnings(file)
+    described, warnings = topology.load_with_warnings(
+        file, overrides={"log.level": log_level, "log.format": log_format}
+    )
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     chosen = _chosen(described, only)

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from runnelctl import errors
-from runnelctl.core import keys, routing
+from runnelctl.core import keys
 from runnelctl.core.model import Processor, Stream, Topology
+from runnelctl.records import codec_for
 
 State = dict[str, Any]
 #: Keys that one SCAN looks at, and so the most that one MGET reads.
@@ -34,7 +35,7 @@ def declared_processor(of: Topology, name: str) -> Processor:
 def state_key(of: Topology, processor: str, key: str) -> str:
     """Where the state of an event key is. Raises UsageError for an unknown processor."""
     stream = of.streams[declared_processor(of, processor).stream]
-    partition = routing.partition_of(key, stream.partitions, stream.partitioner)
+    partition = codec_for(stream).partition_of(key, b"")
     return keys.state(of.name, stream.name, partition, processor, key)
 
 

@@ -39,11 +39,39 @@ class Validate(enum.Enum):
         return self in (Validate.READ, Validate.BOTH)
 
 
+#: Codecs and compressions that are no user's own.
+CODECS = ("json", "msgpack", "fields")
+COMPRESSIONS = ("none", "zstd", "lz4", "gzip")
+
+
 class Partitioner(enum.Enum):
     """How a key becomes a partition number; part of the stream's identity in Redis."""
 
     CRC32 = "crc32"
     MURMUR2 = "murmur2"
+    RING = "ring"  # as `Ring()`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """Consistent hashing with options: `vnodes` points per partition, and the names that the points are made from, in
+    the order of the partitions; None: "0", "1", …"""
+
+    vnodes: int = 160
+    nodes: tuple[str, ...] | None = None
+
+    @property
+    def value(self) -> str:
+        """As text, for messages and for the stream's identity in Redis."""
+        nodes = "" if self.nodes is None else f", nodes {','.join(self.nodes)}"
+        return f"ring (vnodes {self.vnodes}{nodes})"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A partitioner of the user's own: `module:attribute`, or the name of an entry point."""
+
+    value: str
 
 
 class Start(enum.Enum):
@@ -70,10 +98,20 @@ class Stream:
     key: str | None = None
     schema: dict[str, Any] | bool | None = None
     schema_source: str | None = None  # the path as resolved, for messages
-    partitioner: Partitioner = Partitioner.CRC32
+    record: str | None = None  # "module:Class": what records are decoded into
+    codec: str = "json"  # or msgpack, fields, or what names one of the user's own
+    compression: str = "none"  # or zstd, lz4, gzip, or what names one of the user's own
+    pythonpath: tuple[str, ...] = ()  # where the class and what else is the user's own are imported from
+    partitioner: Partitioner | Ring | Imported = Partitioner.CRC32
     capacity: int = 5_000_000
     validate: Validate = Validate.SEND
     retention: Retention | None = None
+
+    @property
+    def tells_compression(self) -> bool:
+        """Whether an entry shows by its first bytes whether and how it is compressed: so unless something is a user's
+        own."""
+        return self.codec in CODECS and self.compression in COMPRESSIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +139,10 @@ class CommitBounds:
     events: int = 1_000
 
 
+#: Which events a processor is for: (field as a dotted path or `h:<header>`, the values that it may have), all to hold.
+Match = tuple[tuple[str, tuple[str | int | float | bool | None, ...]], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParkingBounds:
     """How many events, and bytes of them, one partition may have parked before it is quarantined as a whole."""
@@ -117,6 +159,7 @@ class Processor:
     stream: str
     handler: str  # "module:attribute"
     processes: int
+    match: Match = ()
     policy: Policy = Policy.HALT
     scope: Scope = Scope.PARTITION
     max_parked: ParkingBounds = field(default_factory=ParkingBounds)
@@ -162,6 +205,14 @@ class Launching(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """What `up` writes: from which level on, and whether each line is text or a JSON object."""
+
+    level: str = "info"
+    format: str = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Durability:
     """What must hold before a send is acknowledged and a commit counts: so many replicas have it; it is on the disk."""
 
@@ -179,8 +230,10 @@ class Topology:
     streams: dict[str, Stream]
     processors: dict[str, Processor]
     pythonpath: tuple[str, ...] = ()  # absolute
+    discover: tuple[str, ...] = ()  # modules that every slice imports before its handler
     durability: Durability | None = None
     lease_ttl_ms: int = 6_000
     drain_ms: int = 30_000
     tasks: dict[str, Task] = field(default_factory=dict)
     start: Launching = Launching.FORK
+    log: Log = field(default_factory=Log)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
-from runnelctl.core.model import Partitioner
+from runnelctl.core.model import Partitioner, Ring
+from runnelctl.core.ring import ring
 
 _MASK = 0xFFFFFFFF
 
@@ -34,9 +35,15 @@ def murmur2(key: bytes) -> int:
 _HASHES = {Partitioner.CRC32: crc32, Partitioner.MURMUR2: murmur2}
 
 
-def hash_for(partitioner: Partitioner) -> Callable[[bytes], int]:
-    """The hash function of a partitioner, for callers that route many keys."""
-    return _HASHES[partitioner]
+def placing(partitioner: Partitioner | Ring, partitions: int) -> Callable[[bytes], int]:
+    """From a key's bytes to its partition (0-based), for callers that route many keys."""
+    if partitioner is Partitioner.RING:
+        partitioner = Ring()
+    if isinstance(partitioner, Ring):
+        nodes = partitioner.nodes if partitioner.nodes is not None else tuple(map(str, range(partitions)))
+        return ring(nodes, partitioner.vnodes)
+    of = _HASHES[partitioner]
+    return lambda key: of(key) % partitions
 
 
 def dead_letter_partition(partition: int, partitions: int) -> int:
@@ -44,6 +51,6 @@ def dead_letter_partition(partition: int, partitions: int) -> int:
     return partition % partitions
 
 
-def partition_of(key: str, partitions: int, partitioner: Partitioner) -> int:
+def partition_of(key: str, partitions: int, partitioner: Partitioner | Ring) -> int:
     """The partition (0-based) of `key`, which is hashed as UTF-8."""
-    return _HASHES[partitioner](key.encode("utf-8", "surrogatepass")) % partitions
+    return placing(partitioner, partitions)(key.encode("utf-8", "surrogatepass"))

@@ -59,7 +59,7 @@ class Context:
             known = ", ".join(self._codecs)
             raise errors.UsageError(f"ctx.emit: stream {stream!r} is not declared in the topology (declared: {known})")
         encoded = codec.encode(record, key)
-        fields: list[Argument] = [b"data", encoded.data]
+        fields: list[Argument] = [*encoded.stored]
         if encoded.key:
             fields += (b"key", encoded.key)
         fields += header_fields(headers)

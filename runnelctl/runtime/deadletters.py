@@ -18,7 +18,7 @@ HEADERS_KEPT = 1_000  # a foreign sender may write more than a script can pass o
 def fields(event: Event, record: Mapping[str, Any]) -> list[Argument]:
     """The event as it was sent, and why it is here in headers: `record` is its failure record (SPEC section 5), with
     the operator's `reason` if there is one."""
-    found: list[Argument] = [b"data", event.raw, b"key", record["key"]]
+    found: list[Argument] = [*event.stored, b"key", record["key"]]
     for name, value in islice(event.headers.items(), HEADERS_KEPT):
         found += (f"h:{name}", value)
     for name in _TOLD:

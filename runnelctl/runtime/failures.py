@@ -210,11 +210,12 @@ def effects_of(lane: Lane, event: Event, record: Record) -> list[Effect]:
 
 def _record(lane: Lane, event: Event | None, type_: str, message: str, trace: str, attempts: int, kind: str) -> Record:
     slice_ = lane.slice
+    payload = _payload(lane, event) if event else b""
     return {
         "event": event.id if event else "",  # first, since lua/block_clear.lua looks for it
         "key": safe_key(event) if event else "",
-        "payload": event.raw[:PAYLOAD_SHOWN].decode("utf-8", "replace") if event else "",
-        "payload_bytes": len(event.raw) if event else 0,
+        "payload": payload[:PAYLOAD_SHOWN].decode("utf-8", "replace"),
+        "payload_bytes": len(payload),
         "type": type_,
         "message": message[:4096],
         "traceback": trace,
@@ -229,6 +230,14 @@ def _record(lane: Lane, event: Event | None, type_: str, message: str, trace: st
         "pid": os.getpid(),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
+
+
+def _payload(lane: Lane, event: Event) -> bytes:
+    """The record as JSON text, whatever its codec; as it is stored if it can't be decoded."""
+    try:
+        return event.raw if lane.slice.codec.is_text else lane.slice.codec.json(event)
+    except RecordError:
+        return event.raw
 
 
 def safe_key(event: Event) -> str:

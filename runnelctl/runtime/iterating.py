@@ -167,12 +167,15 @@ class Iteration:
         lane, context, ledger = self.lane, self.lane.context, self.lane.ledger
         q, d = lane.slice.board.q, lane.slice.board.d
         started, since = lane.base + cells.U_STARTED, lane.base + cells.U_SINCE
-        checked = lane.slice.checked
+        checked, matches = lane.slice.checked, lane.slice.matches
         while await self._has_more():
             if self.size:
                 events = self._list()
+                if matches is not None:
+                    events = self._chosen(events)
                 self._look_at(events)
-                yield events
+                if events:
+                    yield events
                 self._done()
                 continue
             lane.batch_size = 0
@@ -184,9 +187,10 @@ class Iteration:
                 d[since] = now
                 context.event = event
                 self._hand = 1
-                if checked:
-                    self._look_at((event,))
-                yield event
+                if matches is None or self._chosen([event]):
+                    if checked:
+                        self._look_at((event,))
+                    yield event
                 if context.touched:
                     ledger.effects.append((first + index, event._id, context.collect()))
                 ledger.done = first + index
@@ -243,6 +247,15 @@ class Iteration:
             except BaseException as error:
                 self._refused = error
                 raise
+
+    def _chosen(self, events: list[Event]) -> list[Event]:
+        """With `match`: those that the handler is for. One that can't be decoded is a failure of its own."""
+        assert self.lane.slice.matches is not None
+        try:
+            return [event for event in events if self.lane.slice.matches(event)]
+        except BaseException as error:
+            self._refused = error
+            raise
 
     def _done(self) -> None:
         """What is in hand is done, with everything that it did."""

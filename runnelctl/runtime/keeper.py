@@ -19,7 +19,7 @@ from typing import Any
 from runnelctl.core import membership
 from runnelctl.errors import RunnelctlError
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import leadership, listening, neighbours, reports, signals
+from runnelctl.runtime import leadership, listening, loglines, neighbours, reports, signals
 from runnelctl.runtime.drain import Drain
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.rolling import Rolling
@@ -264,7 +264,6 @@ def run(host: Host) -> int:
     """The body of the keeper process; returns its exit code."""
     import uvloop
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s",
-                        datefmt="%H:%M:%S")  # fmt: skip
+    loglines.configure(host.plan.topology.log)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Keeper(host).main())

@@ -37,7 +37,7 @@ class Lane:
         self.slice = slice_
         self.unit, self.grant = slice_.plan.units[unit], grant
         self.base, self.session = slice_.board.unit(unit), session
-        self.source = workload.source(self.unit, slice_.codec, slice_.decode)
+        self.source = workload.source(self.unit, slice_.codec)
         self.ledger = Ledger(self, session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)

@@ -78,7 +78,9 @@ class _Link:
         if self.given == self.taken:
             raise HandlerError(f"middleware {self.name} yielded twice for one event, or without having taken one")
         self.given = self.taken
-        if type(item) is not Event and not (isinstance(item, list) and item and all(type(e) is Event for e in item)):
+        if not isinstance(item, Event) and not (
+            isinstance(item, list) and item and all(isinstance(e, Event) for e in item)
+        ):
             raise HandlerError(f"middleware {self.name} yielded {_shown(item)}, which is no event")
         return item
 

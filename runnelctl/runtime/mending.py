@@ -71,7 +71,7 @@ class Operator:
         return self._outcome(blockage, Action.SKIP, answer, f"event {blockage.event_id} moved to {target}")
 
     def mend(self, blockage: Blockage, old: bytes, new: bytes) -> Outcome:
-        """Retry with `new`, which `checked` gave, in place of the failed record `old`."""
+        """Retry with `new`, which `checked` gave, in place of the failed record `old`; both as stored."""
         answer = operations.clear(self.client, self.topology, blockage, new)
         what = f"retrying event {blockage.event_id} with the record as edited"
         return self._outcome(blockage, Action.EDIT, answer, what, old=cut(old), new=cut(new))
@@ -85,7 +85,7 @@ class Operator:
         stream = self.topology.streams[self.topology.processors[blockage.processor].stream]
         codec = codec_for(stream)
         source = Source(stream.name, blockage.partition, codec.decode, codec.key_of)
-        return Event(blockage.event_id.encode(), fields, source)
+        return codec.event(blockage.event_id.encode(), fields, source)
 
     def without_event(self, blockage: Blockage, action: Action) -> Outcome:
         """The answer where there is no event to act on."""
@@ -133,18 +133,25 @@ def pretty(raw: bytes) -> str:
         return raw.decode("utf-8", "replace")
 
 
+def shown(codec: Codec, event: Event) -> str:
+    """A stored record for an editor, whatever its codec."""
+    try:
+        return pretty(codec.json(event))
+    except RecordError:
+        return pretty(event.raw)
+
+
 def checked(codec: Codec, event: Event, text: str) -> bytes:
-    """An edited record as it will be handled. Raises RecordError if it is no record, against the schema, or has
-    another key: the key decides the partition, and with it the order."""
+    """An edited record as it will be stored, from its JSON. Raises RecordError if it is no record, against class or
+    schema, or has another key: the key decides the partition, and with it the order."""
     try:
         compact = msgspec.json.format(text.encode(), indent=-1)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         compact = text.encode("utf-8", "surrogatepass")  # the codec says what is wrong
-    value = codec.decode(compact)
-    _refuse_other_key(codec, event, codec.key_of(value))
-    if codec.stream.schema is not None and codec.stream.validate is not Validate.NEVER:
-        codec.validate(value)
-    return compact
+    _refuse_other_key(codec, event, codec.key_of(codec.parse(compact)))
+    if codec.stream.validate is not Validate.NEVER:
+        codec.check(compact)
+    return codec.stored(compact)
 
 
 def _refuse_other_key(codec: Codec, event: Event, key: str) -> None:

@@ -9,10 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import selectors
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from runnelctl.core.model import Log
+from runnelctl.runtime import loglines
 
 LOG_LIMIT = 16 * 1024 * 1024  # of a detached host's log; the one before it is kept as well
 LINE_LIMIT = 16 * 1024
@@ -41,6 +45,7 @@ class Sink:
     def __init__(self, fd: int, selector: selectors.BaseSelector, written: Callable[[], None] = lambda: None) -> None:
         self.fd = fd
         self.terminal = os.isatty(fd)
+        self.note = _plain_note
         self._selector = selector
         self._written = written  # told after every write
         self._pending: deque[bytes] = deque()
@@ -66,7 +71,7 @@ class Sink:
         """Where lines were dropped, say how many; False if none were."""
         if not self._dropped or self._dead:
             return False
-        note = f"runnelctl │ {self._dropped:,} lines of output dropped: nobody read them in time\n".encode()
+        note = self.note(f"{self._dropped:,} lines of output dropped: nobody read them in time")
         self._dropped = 0
         self._pending.append(note)
         self._size += len(note)
@@ -110,6 +115,14 @@ class Sink:
         self._written()
 
 
+def _object(label: str, text: str) -> str:
+    return loglines.named(label, text, time.time())
+
+
+def _plain_note(text: str) -> bytes:
+    return f"runnelctl │ {text}\n".encode()
+
+
 class Output:
     """All sources and both sinks. `footer` is a line that stays below everything else on a terminal."""
 
@@ -121,8 +134,15 @@ class Output:
         self._out, self._err = Sink(1, selector, written), Sink(2, selector, written)
         self._width = width
         self._color = color
+        self._json = False
         self._sources: dict[int, Source] = {}
         self._footer = ""
+
+    def write_as(self, log: Log) -> None:
+        """Write lines as the topology says: as they are behind a prefix, or as JSON objects."""
+        self._json = log.format == "json"
+        if self._json:
+            self._out.note = self._err.note = lambda text: f"{_object('runnelctl', text)}\n".encode()
 
     def attach(self, label: str, number: int, stdout: int, stderr: int) -> deque[str]:
         """Relay a child's pipes; returns the deque that will hold its last lines."""
@@ -213,8 +233,11 @@ class Output:
         self._put(source.sink, source.label, text, source.color)
 
     def _put(self, sink: Sink, label: str, text: str, color: int) -> None:
-        prefix = f"{label:<{self._width}} │ "
-        if self._color and sink.terminal:
+        if self._json:
+            text, prefix = _object(label, text), ""
+        else:
+            prefix = f"{label:<{self._width}} │ "
+        if self._color and sink.terminal and prefix:
             prefix = f"\x1b[{color}m{prefix}\x1b[0m"
         clear = "\r\x1b[K" if self._footer and sink.terminal else ""
         sink.write(f"{clear}{prefix}{text}\n".encode())

@@ -168,7 +168,7 @@ class Parking:
         self._lane.slice.log.info("%s: key %r is replayed and goes on", self._lane.name, key)
 
     def _event(self, element: Element) -> Event:
-        return Event(element.event_id, element.fields, self._lane.source)
+        return self._lane.slice.codec.event(element.event_id, element.fields, self._lane.source)
 
     async def _handle(self, key: str, element: Element) -> bool:
         """Take one parked event to its end. False: it is still parked, don't go on behind it."""

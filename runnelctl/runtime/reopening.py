@@ -68,7 +68,7 @@ def event_of(operator: Operator, key: ParkedKey, element: Element) -> Event:
     stream = operator.topology.streams[operator.topology.processors[key.processor].stream]
     codec = codec_for(stream)
     source = Source(stream.name, key.partition, codec.decode, codec.key_of)
-    return Event(element.event_id, element.fields, source)
+    return codec.event(element.event_id, element.fields, source)
 
 
 def _request(operator: Operator) -> str:

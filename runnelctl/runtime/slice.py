@@ -21,7 +21,7 @@ from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, signals, workload
+from runnelctl.runtime import calls, loglines, signals, workload
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
@@ -50,7 +50,6 @@ class Slice:
         self.lanes: dict[int, Lane] = {}
         self.codecs: dict[str, Codec] = {name: codec_for(stream) for name, stream in self.topology.streams.items()}
         self.codec = self.codecs[self.processor.stream]
-        self.decode = workload.decoder(self.topology.streams[self.processor.stream], self.codec)
         self.commit_events = self.processor.commit.events
         self.commit_every_s = self.processor.commit.every_ms / 1000
         self.batch_size = self.processor.batch.size if self.processor.batch else 0
@@ -86,7 +85,7 @@ class Slice:
 
     async def load(self) -> workload.Work:
         """Import the handler and open it. Raises HandlerError."""
-        work = workload.load(self.topology, self.processor, self.decode)
+        work = workload.load(self.topology, self.processor, self.codecs)
         self.use(work)
         self.board.q[self._cell(cells.S_LOADED)] = self.incarnation
         await work.open(self._open_context())
@@ -94,7 +93,8 @@ class Slice:
 
     def use(self, work: workload.Work) -> None:
         """Call this handler from now on."""
-        self.handler, self.form, self.layers, self.checked = work.handler, work.form, work.layers, work.checked
+        self.handler, self.form, self.layers = work.handler, work.form, work.layers
+        self.checked, self.matches = work.checked, work.matches
         self.call = calls.form_of(self.processor, work.form)
 
     def _cell(self, cell: int) -> int:
@@ -260,8 +260,7 @@ def run(host: Host, slot: int, incarnation: int) -> int:
     """The body of a slice process; returns its exit code."""
     import uvloop
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s",
-                        datefmt="%H:%M:%S")  # fmt: skip
+    loglines.configure(host.plan.topology.log)
     faulthandler.enable()  # a SIGSEGV says where the handler was
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:

@@ -39,6 +39,7 @@ class Supervisor:
         width = max([len("runnelctl"), *(len(slot.name) for slot in host.plan.places)])
         log = Path(host.directory) / LOG
         self.output = Output(self._selector, width, color="NO_COLOR" not in os.environ, log=log)
+        self.output.write_as(host.plan.topology.log)
         self._keep = keep | {fd for pair in host.wakes for fd in pair}
         self._keeper = Post.of_keeper(keeper)
         self._posts = [Post.of_slot(slot, slice_) for slot in host.plan.places]

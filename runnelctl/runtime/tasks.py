@@ -10,7 +10,6 @@ import asyncio
 import faulthandler
 import logging
 import os
-import sys
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
@@ -22,7 +21,7 @@ from runnelctl import errors, handling
 from runnelctl.client.concurrent import Client
 from runnelctl.core import lifecycle
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import listening, signals, taskcalls, voices, workload
+from runnelctl.runtime import listening, loglines, signals, taskcalls, voices, workload
 from runnelctl.runtime.committer import Link
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.outage import Outage
@@ -175,8 +174,7 @@ def run(host: Host, incarnation: int) -> int:
 
     faulthandler.enable()
     voices.install()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s",
-                        datefmt="%H:%M:%S")  # fmt: skip
+    loglines.configure(host.plan.topology.log)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(Tasks(host, incarnation).main())

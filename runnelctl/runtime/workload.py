@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from runnelctl import handling, layering
-from runnelctl.core.model import Processor, Stream, Topology
+from runnelctl.core import matching
+from runnelctl.core.model import Processor, Topology
 from runnelctl.core.plan import Unit
 from runnelctl.errors import HandlerError, RecordError, RedisUnreachable
-from runnelctl.event import Event, Source
+from runnelctl.event import Event, FlatEvent, FlatSource, Source
 from runnelctl.handling import HandlerForm
 from runnelctl.layering import Layer
 from runnelctl.records import Codec
@@ -27,13 +28,15 @@ from runnelctl.store.wire import encoded
 class Work:
     """A loaded handler: what to call and how, and the instance behind it if it is a class. `layers`: middleware that
     goes around the events of a partition; what goes around single calls is part of `handler`. `checked`: whether the
-    loop that hands out events has to hold them against the schema; elsewhere, that is part of `handler`, too."""
+    loop that hands out events has to hold them against the schema; elsewhere, that is part of `handler`, too, and so
+    it is with `matches`, which tells what the handler is for."""
 
     handler: Callable[..., Any]
     form: HandlerForm
     instance: Any
     layers: tuple[Layer, ...] = ()
     checked: bool = False
+    matches: matching.Test | None = None
 
     async def open(self, context: Context) -> None:
         """The handler's own `open`, once per process. Raises HandlerError if it fails."""
@@ -58,10 +61,15 @@ class Work:
             raise HandlerError(f"{name} of the handler failed: {type(error).__name__}: {error}") from error
 
 
-def load(topology: Topology, processor: Processor, decode: Callable[[bytes], Any]) -> Work:
-    """Import the handler, here in the slice, so that a restart sees new code. Raises HandlerError."""
+def load(topology: Topology, processor: Processor, codecs: Mapping[str, Codec]) -> Work:
+    """Import the handler and what the records need, here in the slice, so that a restart sees new code. Raises
+    HandlerError. The codecs are those of all streams: a handler must not find out when it emits that one is missing."""
     handling.put_on_path(topology.pythonpath)
     random.seed()
+    for name in topology.discover:
+        handling.module(name)
+    for codec in codecs.values():
+        codec.prepare()
     target = handling.resolve(processor.handler)
     form = handling.describe(target, processor.batch is not None)
     instance = None
@@ -72,8 +80,9 @@ def load(topology: Topology, processor: Processor, decode: Callable[[bytes], Any
         except BaseException as error:
             raise HandlerError(f"{processor.handler}() raised {type(error).__name__}: {error}") from error
     stream = topology.streams[processor.stream]
-    checked = stream.validate.on_read and stream.schema is not None
-    return surrounded(handler, form, instance, tuple(_layer(spec) for spec in processor.middleware), checked)
+    checked = stream.validate.on_read and (stream.schema is not None or stream.record is not None)
+    work = surrounded(handler, form, instance, tuple(_layer(spec) for spec in processor.middleware), checked)
+    return only(work, matching.compiled(processor.match)) if processor.match else work
 
 
 def _layer(spec: str) -> Layer:
@@ -93,6 +102,32 @@ def surrounded(handler: Any, form: HandlerForm, instance: Any, layers: tuple[Lay
     if form.kind != "events":
         handler, form = iterating.loop_over(handler, form), replace(form, kind="events", takes_ctx=True)
     return Work(handler, form, instance, layers, checked)
+
+
+def only(work: Work, matches: matching.Test) -> Work:
+    """With `match`: the other events are done without a call of the handler or its middleware."""
+    if work.form.kind == "events":
+        return replace(work, matches=matches)
+    handler = work.handler
+
+    def chosen(given: Event | list[Event], *rest: Any) -> Any:
+        if isinstance(given, list):
+            given = [event for event in given if matches(event)]
+            return handler(given, *rest) if given else _PASSED
+        return handler(given, *rest) if matches(given) else _PASSED
+
+    chosen.__wrapped__ = handler  # type: ignore[attr-defined]
+    return replace(work, handler=chosen)
+
+
+class _Passed:
+    """What a coroutine handler returns for an event that it never saw: something to await that is done at once."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+_PASSED = _Passed()
 
 
 def _checked_first(handler: Callable[..., Any], form: HandlerForm) -> Callable[..., Any]:
@@ -117,23 +152,12 @@ def _checked_first(handler: Callable[..., Any], form: HandlerForm) -> Callable[.
     return checked_async
 
 
-def decoder(stream: Stream, codec: Codec) -> Callable[[bytes], Any]:
-    """How this stream's records are decoded by a reader: strictly, and against the schema where it asks for that."""
-    if not (stream.validate.on_read and stream.schema is not None):
-        return codec.decode
-
-    def decode(data: bytes) -> Any:
-        value = codec.decode(data)
-        codec.validate(value)
-        return value
-
-    return decode
-
-
-def source(unit: Unit, codec: Codec, decode: Callable[[bytes], Any]) -> Source:
+def source(unit: Unit, codec: Codec) -> Source:
     """Where the events of a partition come from; decoded plainly where nothing but their form is to be checked."""
-    plain_below = codec.plain_below if decode == codec.decode else 0
-    return Source(unit.stream, unit.partition, decode, codec.key_of, codec.plain, plain_below)
+    decode = codec.reader
+    plain, plain_below = codec.shortcut(decode)
+    made = FlatSource if codec.event is FlatEvent else Source
+    return made(unit.stream, unit.partition, decode, codec.key_of, plain, plain_below)
 
 
 def key_or_none(event: Event) -> str | None:

@@ -73,7 +73,9 @@ class Chunk:
                 break
             entries.append(entry)
             queue.popleft()
-            if headers:
+            if encoded.fields is not None:
+                args += (b"", key, f"f{len(encoded.fields) + len(headers)}", *encoded.fields, *headers)
+            elif headers:
                 args += (data, key, len(headers), *headers)
             else:
                 args += (data, key, b"0")

@@ -1,4 +1,4 @@
-"""What senders and hosts must agree on before they touch a stream, kept in Redis: partition count and partitioner.
+"""What senders and hosts must agree on before they touch a stream, kept in Redis: partitions, partitioner, codec.
 
 A sender that counts 16 partitions where a host counts 8 would spread one key's events over two of them, and nobody
 would notice that their order is gone.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import redis
 
@@ -64,8 +65,14 @@ def streams(known: Mapping[bytes, bytes]) -> dict[str, int]:
 
 
 def identity(stream: Stream) -> str:
-    """What may not change while the stream holds events, as JSON."""
-    return json.dumps({"partitions": stream.partitions, "partitioner": stream.partitioner.value})
+    """What may not change while the stream holds events, as JSON. Compression counts only where an entry can't tell
+    for itself whether it is compressed (records/compression.py)."""
+    about: dict[str, Any] = {"partitions": stream.partitions, "partitioner": stream.partitioner.value}
+    if stream.codec != "json":
+        about["codec"] = stream.codec
+    if not stream.tells_compression:
+        about["compression"] = stream.compression
+    return json.dumps(about)
 
 
 def register(client: redis.Redis, topology: Topology) -> None:
@@ -92,13 +99,21 @@ def _same(stored: bytes | str | None, own: str) -> bool:
 
 def _difference(stream: Stream, stored: bytes | str | None) -> str:
     there = stored.decode("utf-8", "replace") if isinstance(stored, bytes) else str(stored)
+    moved = True
     try:
-        held = json.loads(there)
-        there = f"{held['partitions']} partitions by {held['partitioner']}"
+        held, own = json.loads(there), json.loads(identity(stream))
+        there = _worded(held)
+        moved = any(held[key] != own[key] for key in ("partitions", "partitioner"))
     except (ValueError, KeyError, TypeError):
         pass
+    why = "keys would move to other partitions and lose their order" if moved else "what is stored could not be read"
     return (
-        f"stream {stream.name!r} has {there} in Redis, but {stream.partitions} partitions by "
-        f"{stream.partitioner.value} in the topology: keys would move to other partitions and lose their order. "
-        f"Put the old values back, or use a new stream name"
+        f"stream {stream.name!r} has {there} in Redis, but {_worded(json.loads(identity(stream)))} in the topology: "
+        f"{why}. Put the old values back, or use a new stream name"
     )
+
+
+def _worded(about: Mapping[str, Any]) -> str:
+    """An identity in words; what is as usual is left out."""
+    more = "".join(f", {key} {about[key]}" for key in ("codec", "compression") if key in about)
+    return f"{about['partitions']} partitions by {about['partitioner']}{more}"

@@ -10,6 +10,7 @@ from typing import Any
 import redis
 
 from runnelctl.core import keys
+from runnelctl.core.entry import with_record
 from runnelctl.core.model import Topology
 from runnelctl.core.routing import dead_letter_partition
 from runnelctl.store.members import CONTROL_KEPT
@@ -117,9 +118,10 @@ def entry(client: redis.Redis, topology: Topology, blockage: Blockage) -> list[b
     if not reply:
         return None
     flat: list[Any] = [part for pair in reply[0][1].items() for part in pair]
-    edited: Any = client.hmget(own, ["edit_id", "edit"])
-    if edited[0] == blockage.event_id.encode() and edited[1]:
-        flat = [edited[1] if i and flat[i - 1] == b"data" else part for i, part in enumerate(flat)]
+    kept: Any = client.hmget(own, ["edit_id", "edit"])
+    of, mended = kept
+    if of == blockage.event_id.encode() and mended:
+        flat = with_record(flat, mended)
     return flat
 
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 import msgspec
 import yaml
 
-from runnelctl import errors, topology
+from runnelctl import errors, handling, topology
 from runnelctl.core.plan import Unit, plan
 from runnelctl.core.routing import dead_letter_partition
 from runnelctl.event import Event
@@ -57,6 +57,7 @@ class Harness(Results):
             if name not in processors:
                 raise errors.UsageError(f"there is no processor {name!r} (there: {', '.join(processors)})")
         self.topology = dataclasses.replace(loaded, processors=processors)
+        handling.put_on_path(loaded.pythonpath)  # record classes are imported when a record is sent
         self._codecs = {name: codec_for(stream) for name, stream in self.topology.streams.items()}
         self._began_ms = time.time() * 1000
         self._loop = VirtualLoop()
@@ -106,7 +107,7 @@ class Harness(Results):
     def send(self, stream: str, record: Any, key: str | None = None, headers: Headers | None = None) -> str:
         """Append a record as a client would, checks included; returns its id. Raises RecordError, UsageError."""
         encoded = self._codec(stream).encode(record, key)
-        fields = [b"data", encoded.data]
+        fields = [*encoded.stored]
         if encoded.key:
             fields += [b"key", encoded.key.encode()]
         return self._append(stream, encoded.partition, fields, headers)

@@ -40,6 +40,13 @@ class Results:
         """The records of a stream, in the order in which they came."""
         return [event.value for event in self.events(stream)]
 
+    def plain(self, event: Event) -> Any:
+        """The record of an event as plain JSON values, whatever its codec and class; its text if it is no record."""
+        try:
+            return msgspec.json.decode(self._codec(event.stream).json(event))
+        except (errors.RecordError, msgspec.MsgspecError, UnicodeError):
+            return event.raw.decode("utf-8", "replace")
+
     def dead_letters(self, processor: str) -> list[Event]:
         """The events that a processor has given up, with the reason in their headers (`dead-type`, …)."""
         target = mending.dead_letter_of(self.topology, self._stage(processor).processor.name)
@@ -100,7 +107,7 @@ class Results:
     def _event(self, stream: str, partition: int, entry: list[Any]) -> Event:
         unit = Unit(-1, "", stream, partition)
         codec = self._codecs[stream]
-        return Event(entry[0], entry[1], workload.source(unit, codec, codec.decode))
+        return codec.event(entry[0], entry[1], workload.source(unit, codec))
 
     def _stage(self, processor: str) -> Stage:
         if processor not in self._stages:

@@ -63,23 +63,17 @@ def _take(harness: Harness, step: Step) -> None:
 
 def _compared(harness: Harness, case: Case) -> Iterator[errors.Problem]:
     for stream, expected in case.streams.items():
-        yield from _records(f"stream {stream}", expected, harness.records(stream))
+        found = [harness.plain(event) for event in harness.events(stream)]
+        yield from _records(f"stream {stream}", expected, found)
     for (processor, key), expected in case.states.items():
-        found = harness.state(processor, key)
-        if found != expected.value:
+        state = harness.state(processor, key)
+        if state != expected.value:
             what = f"state of {key!r} in {processor}"
-            yield _problem(expected.place, f"{what}: expected {_json(expected.value)}, got {_json(found)}")
+            yield _problem(expected.place, f"{what}: expected {_json(expected.value)}, got {_json(state)}")
     for processor, expected in case.dead_letters.items():
-        letters = [_value(event) for event in harness.dead_letters(processor)]
+        letters = [harness.plain(event) for event in harness.dead_letters(processor)]
         yield from _records(f"dead letters of {processor}", expected, letters)
     yield from _failures(harness, case)
-
-
-def _value(event: Any) -> Any:
-    try:
-        return event.value
-    except errors.RecordError:
-        return event.raw.decode("utf-8", "replace")
 
 
 def _records(what: str, expected: Expected, found: list[Any]) -> Iterator[errors.Problem]:

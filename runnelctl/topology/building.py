@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import Literal
 
 from runnelctl.core import model
-from runnelctl.topology import redis_url, schemas, tasks
-from runnelctl.topology.nodes import Findings, Mapping, Node, Place, Scalar, Sequence, beside
+from runnelctl.topology import deadletters, discovering, matches, redis_url, tasks
+from runnelctl.topology import streams as building_streams
+from runnelctl.topology.nodes import (
+    Findings,
+    Mapping,
+    Node,
+    Place,
+    Scalar,
+    Sequence,
+    beside,
+)
 from runnelctl.topology.section import Section
 from runnelctl.topology.wording import did_you_mean
 
 _RETRY, _BATCH, _COMMIT = model.Retry(), model.Batch(), model.CommitBounds()
-_LONGEST_NAME = 64
 _SHORT_TTL_MS = 1_000
 
 
@@ -32,12 +40,16 @@ class CodePlace:
 def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topology, list[CodePlace]]:
     """The Topology of a tree that passed the shape check; worth something only if `findings` holds no problem."""
     section = Section(findings, root)
-    streams = {name: _stream(name, Section(findings, node), findings) for name, node in _named(section, "streams")}
+    pythonpath = _pythonpath(section, findings)
+    streams = {
+        name: building_streams.stream(name, Section(findings, node), pythonpath, findings)
+        for name, node in _named(section, "streams")
+    }
     needed = section.node("tasks") is None or section.node("processors") is not None
     if needed and not streams and section.node("streams") is None and not _is_wrong(root, "streams"):
         findings.problem(root.place, "no stream is declared: streams is missing")
     nodes = [(name, Section(findings, node, section.node("defaults"))) for name, node in _named(section, "processors")]
-    streams |= _dead_letter_streams(nodes, streams)
+    streams |= deadletters.added_streams(nodes, streams)
     processors = {name: _processor(name, node, streams, findings) for name, node in nodes}
     built = model.Topology(
         name=section.text("name") or "",
@@ -45,15 +57,26 @@ def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topolo
         redis=_redis(section, findings),
         streams=streams,
         processors=processors,
-        pythonpath=_pythonpath(section, findings),
+        pythonpath=pythonpath,
+        discover=tuple(each.name for each in discovering.modules(section, pythonpath, file, findings)),
         durability=_durability(section, findings),
         lease_ttl_ms=_lease_ttl_ms(section.section("lease"), findings),
         drain_ms=section.duration_ms("drain", 30_000),
         tasks=tasks.tasks(section, processors, findings),
         start=section.choice("start", model.Launching, model.Launching.FORK),
+        log=_log(section.section("log")),
     )
     code = [found for _, node in nodes for found in _code_places(node)]
     return built, [*code, *(CodePlace(run.text, "task", run.place) for run in tasks.runs(section))]
+
+
+def import_places(root: Mapping, file: str, pythonpath: tuple[str, ...]) -> list[building_streams.ImportPlace]:
+    """What else the file names that is imported, so that `check` can say what is wrong with it."""
+    section = Section(Findings(), root)
+    return [
+        *building_streams.import_places(_named(section, "streams")),
+        *discovering.modules(section, pythonpath, file, Findings()),
+    ]
 
 
 def _named(section: Section, key: str) -> list[tuple[str, Node]]:
@@ -116,72 +139,21 @@ def _lease_ttl_ms(section: Section, findings: Findings) -> int:
     return ttl_ms
 
 
-def _stream(name: str, section: Section, findings: Findings) -> model.Stream:
-    node = section.node("schema")
-    schema, source = schemas.read(node, findings) if node is not None else (None, None)
-    validate = section.scalar("validate")
-    if validate is not None and validate.text != "never" and not section.has("schema"):
-        findings.warning(
-            validate.place, f"validate: {validate.text} has nothing to check: stream {name!r} has no schema"
-        )
-    return model.Stream(
-        name=name,
-        partitions=section.integer("partitions") or 1,
-        key=section.text("key"),
-        schema=schema,
-        schema_source=source,
-        partitioner=section.choice("partitioner", model.Partitioner, model.Partitioner.CRC32),
-        capacity=section.integer("capacity") or 5_000_000,
-        validate=section.choice("validate", model.Validate, model.Validate.SEND),
-        retention=_retention(section.section("retention")) if section.has("retention") else None,
-    )
-
-
-def _retention(section: Section) -> model.Retention:
-    age_ms = section.duration_ms("age", 0) if section.has("age") else None
-    if section.mappings and not section.mappings[0].entries:
-        section.findings.problem(section.mappings[0].place, "retention keeps everything: it needs events, age or both")
-    return model.Retention(events=section.integer("events"), age_ms=age_ms)
-
-
-def _dead_letter_streams(
-    nodes: list[tuple[str, Section]], declared: Dict[str, model.Stream]
-) -> dict[str, model.Stream]:
-    """The streams that `dead_letter: true` adds: as many partitions as the stream, no key, nothing validated. One may
-    be read by a processor that dead-letters in turn, hence the rounds."""
-    added: dict[str, model.Stream] = {}
-    for _ in nodes:
-        before = len(added)
-        for _, section in nodes:
-            stream = section.text("stream") or ""
-            source = declared.get(stream) or added.get(stream)
-            name = f"{stream}.dead"
-            if source and _wants_own_dead_letter(section) and name not in declared and len(name) <= _LONGEST_NAME:
-                added[name] = model.Stream(name=name, partitions=source.partitions, validate=model.Validate.NEVER)
-        if len(added) == before:
-            break
-    return added
-
-
-def _wants_own_dead_letter(section: Section) -> bool:
-    scalar = section.scalar("dead_letter")
-    return scalar is not None and _is_flag(scalar) and scalar.text.lower() == "true"
-
-
-def _is_flag(scalar: Scalar) -> bool:
-    return isinstance(scalar.value, bool)
+def _log(section: Section) -> model.Log:
+    return model.Log(level=section.text("level") or "info", format=section.text("format") or "text")
 
 
 def _processor(name: str, section: Section, streams: dict[str, model.Stream], findings: Findings) -> model.Processor:
     stream = section.scalar("stream")
     if stream is not None and stream.text not in streams:
-        near = did_you_mean(stream.text, streams) or _declared(streams)
+        near = did_you_mean(stream.text, streams) or deadletters.listed(streams)
         findings.wrong(stream, f"stream {stream.text!r} is not declared{near}")
     batch = section.section("batch")
     return model.Processor(
         name=name,
         stream=stream.text if stream is not None else "",
         handler=section.text("handler") or "",
+        match=matches.read(section, streams.get(stream.text if stream is not None else ""), findings),
         processes=_processes(section, streams, findings),
         policy=section.choice("policy", model.Policy, model.Policy.HALT),
         scope=_scope(section, findings),
@@ -192,7 +164,7 @@ def _processor(name: str, section: Section, streams: dict[str, model.Stream], fi
         batch=_batch(batch) if section.has("batch") else None,
         commit=_commit(section.section("commit")),
         middleware=tuple(item.text for item in _middleware(section)),
-        dead_letter=_dead_letter(section, streams, findings),
+        dead_letter=deadletters.named(section, streams, findings),
         start=section.choice("start", model.Start, model.Start.EARLIEST),
         max_memory_bytes=section.size_bytes("max_memory"),
         max_events=section.integer("max_events"),
@@ -215,10 +187,6 @@ def _max_parked(section: Section) -> model.ParkingBounds:
         events=section.integer("events") or bounds.events,
         size_bytes=section.size_bytes("size") or bounds.size_bytes,
     )
-
-
-def _declared(streams: Dict[str, model.Stream]) -> str:
-    return f" (declared: {', '.join(list(streams)[:10])})" if streams else " (no stream is)"
 
 
 def _processes(section: Section, streams: Dict[str, model.Stream], findings: Findings) -> int:
@@ -260,26 +228,6 @@ def _commit(section: Section) -> model.CommitBounds:
         every_ms=section.duration_ms("every", _COMMIT.every_ms),
         events=section.integer("events") or _COMMIT.events,
     )
-
-
-def _dead_letter(section: Section, streams: Dict[str, model.Stream], findings: Findings) -> str | None:
-    scalar = section.scalar("dead_letter")
-    if scalar is None or (_is_flag(scalar) and not _wants_own_dead_letter(section)):
-        return None
-    stream = section.text("stream") or ""
-    name = f"{stream}.dead" if _is_flag(scalar) else scalar.text
-    if name == stream:
-        findings.wrong(
-            scalar, f"dead_letter is {name!r}, the stream that it reads: its events would come round for ever"
-        )
-    elif _is_flag(scalar) and len(name) > _LONGEST_NAME:
-        findings.wrong(
-            scalar, f"dead_letter: {name!r} is over {_LONGEST_NAME} characters; declare a stream and name it here"
-        )
-    elif name not in streams and not _is_flag(scalar):
-        near = did_you_mean(name, streams) or _declared(streams)
-        findings.wrong(scalar, f"dead_letter stream {name!r} is not declared{near}")
-    return name
 
 
 def _middleware(section: Section) -> list[Scalar]:

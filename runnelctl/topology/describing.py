@@ -12,7 +12,7 @@ from typing import Any
 from runnelctl.core import model
 
 #: Each host decides these for itself, or they follow from others.
-_OWN_BUSINESS = {"name", "schema_source", "processes", "max_memory_bytes", "max_events"}
+_OWN_BUSINESS = {"name", "schema_source", "pythonpath", "processes", "max_memory_bytes", "max_events"}
 
 
 def describe(topology: model.Topology) -> dict[str, str]:

@@ -15,6 +15,7 @@ from runnelctl import errors
 from runnelctl.core import model
 from runnelctl.topology import building, interpolation, reading, shape
 from runnelctl.topology.nodes import Findings, Mapping, Node, Place, Scalar, Sequence, TooManyFindings
+from runnelctl.topology.streams import ImportPlace
 
 #: What flags and the environment may override, by its path in the file.
 OVERRIDES = {
@@ -23,6 +24,8 @@ OVERRIDES = {
     "lease.ttl": "RUNNELCTL_LEASE_TTL",
     "drain": "RUNNELCTL_DRAIN",
     "start": "RUNNELCTL_START",
+    "log.level": "RUNNELCTL_LOG_LEVEL",
+    "log.format": "RUNNELCTL_LOG_FORMAT",
 }
 
 _MOST_INCLUDED = 1_000
@@ -38,6 +41,7 @@ class Examined:
     warnings: list[errors.Problem]
     handlers: list[building.CodePlace]
     pythonpath: tuple[str, ...]
+    imports: list[ImportPlace]
 
 
 def load(
@@ -65,9 +69,11 @@ def examine(
     findings, name = Findings(), str(file)
     topology: model.Topology | None = None
     handlers: list[building.CodePlace] = []
+    imports: list[ImportPlace] = []
     try:
         root = _tree(name, os.environ if environ is None else environ, overrides or {}, findings)
         topology, handlers = building.topology(root, name, findings)
+        imports = building.import_places(root, name, topology.pythonpath)
         _warn_of_permissions(name, findings)
     except reading.Unreadable:
         pass
@@ -80,6 +86,7 @@ def examine(
         sorted(findings.warnings),
         handlers,
         pythonpath,
+        imports,
     )
 
 

@@ -25,6 +25,7 @@ def document(topology: model.Topology) -> dict[str, Any]:
         "lease": {"ttl": duration_text(topology.lease_ttl_ms)},
         "drain": duration_text(topology.drain_ms),
         "start": topology.start.value,
+        "log": {"level": topology.log.level, "format": topology.log.format},
     }
     return {key: value for key, value in document.items() if value not in ({}, [], None)}
 
@@ -40,12 +41,22 @@ def _stream(stream: model.Stream) -> dict[str, Any]:
         "partitions": stream.partitions,
         "key": stream.key,
         "schema": stream.schema if stream.schema_source is None else stream.schema_source,
-        "partitioner": stream.partitioner.value,
+        "record": stream.record,
+        "codec": stream.codec,
+        "compression": stream.compression,
+        "partitioner": _partitioner(stream.partitioner),
         "capacity": stream.capacity,
         "validate": stream.validate.value,
         "retention": stream.retention and _retention(stream.retention),
     }
     return {key: value for key, value in written.items() if value is not None}
+
+
+def _partitioner(partitioner: model.Partitioner | model.Ring | model.Imported) -> Any:
+    if not isinstance(partitioner, model.Ring):
+        return partitioner.value
+    nodes = {} if partitioner.nodes is None else {"nodes": list(partitioner.nodes)}
+    return {"ring": {"vnodes": partitioner.vnodes, **nodes}}
 
 
 def _retention(retention: model.Retention) -> dict[str, Any]:
@@ -59,6 +70,7 @@ def _processor(processor: model.Processor) -> dict[str, Any]:
     written = {
         "stream": processor.stream,
         "handler": processor.handler,
+        "match": {name: list(values) for name, values in processor.match} or None,
         "processes": processor.processes,
         "policy": processor.policy.value,
         "scope": processor.scope.value,

@@ -69,7 +69,9 @@ def _branch(node: Node, schema: Schema) -> Schema | None:
     if "anyOf" not in schema:
         return schema
     branches = [resolved(branch) for branch in schema["anyOf"] if branch != _VARIABLE]
-    return next((branch for branch in branches if _is(node, branch)), None)
+    typed = [branch for branch in branches if _is(node, branch)]
+    fitting = (branch for branch in typed if not isinstance(node, Scalar) or _fits(node, branch))
+    return next(fitting, typed[0] if typed else None)
 
 
 def _is(node: Node, schema: Schema) -> bool:
@@ -77,6 +79,8 @@ def _is(node: Node, schema: Schema) -> bool:
     wanted = schema.get("type", "string" if "enum" in schema else None)
     if wanted is None:
         return True
+    if isinstance(wanted, list):
+        return any(_is(node, {"type": each}) for each in wanted)
     if wanted in ("object", "array"):
         return isinstance(node, Mapping if wanted == "object" else Sequence)
     if not isinstance(node, Scalar):
@@ -84,7 +88,9 @@ def _is(node: Node, schema: Schema) -> bool:
     if wanted == "string":
         return node.interpolated or isinstance(node.value, str)
     value = plain_value(node.text) if node.interpolated else node.value
-    return isinstance(value, bool) if wanted == "boolean" else type(value) is int
+    if wanted == "null":
+        return value is None
+    return type(value) in {"boolean": (bool,), "integer": (int,), "number": (int, float)}[wanted]
 
 
 def _fits(node: Node, schema: Schema) -> bool:

@@ -6,16 +6,9 @@ the file, with `*` for a name.
 
 from __future__ import annotations
 
-_KEYS = {
-    "streams.*": {"record": "record"},
-    "processors.*": {"match": "match"},
-    "defaults": {"match": "match"},
-}
+_KEYS: dict[str, dict[str, str]] = {}
 
 _VALUES = {
-    "streams.*.codec": ("msgpack", "fields"),
-    "streams.*.compression": ("zstd", "lz4", "gzip"),
-    "streams.*.partitioner": ("ring",),
     "processors.*.order": ("key",),
     "defaults.order": ("key",),
 }

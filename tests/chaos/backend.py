@@ -13,6 +13,8 @@ from typing import Any
 
 import redis
 
+from runnelctl.store import endpoint
+from runnelctl.store.endpoint import Endpoint
 from tests import servers
 from tests.chaos import network
 from tests.servers import Server
@@ -82,6 +84,11 @@ class Backend:
     def redis(self) -> Server:
         """The primary."""
         return self._servers[0]
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where ours would connect to, past the proxy."""
+        return endpoint.parse(f"redis://:{CANARY}@{self._address}:{self.redis.port}/0")
 
     @property
     def replica(self) -> Server | None:

@@ -126,7 +126,7 @@ def _id(text: str) -> tuple[int, int]:
 
 def _notice(world: World, client: Any, own: str, removed: list[str], note: dict[str, Any]) -> Steps:
     """Wait until the partition stops over it, or has passed it without a word."""
-    until = time.monotonic() + _NOTICE_S
+    until = time.monotonic() + min(_NOTICE_S, world.options.settle_s)
     while time.monotonic() < until:
         cursor, block = client.hmget(own, "cursor", "block")
         if block is not None:
@@ -155,6 +155,8 @@ def operator(world: World, note: dict[str, Any], *command: str) -> Steps:
             process.kill()
             process.wait()
     note["operator"] = [" ".join(command), process.returncode]
+    # It may say, rightly, that a host was lost under its hands.
+    note["operator_done"] = process.returncode in ((0, 1) if command[0] == "restart" else (0,))
 
 
 ALL: dict[str, Nemesis] = {

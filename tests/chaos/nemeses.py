@@ -15,6 +15,7 @@ from tests.chaos.steps import POLL_S, TTLS, Nemesis, Steps, again, send, steady,
 from tests.chaos.world import PROCESSORS, Host, World
 
 _DRAIN_WHILE_FULL_S = 30.0
+_NEWCOMER_S = 30.0
 
 
 def _kinds(world: World, host: Host, kind: str) -> list[int]:
@@ -114,10 +115,13 @@ def _script_flush(world: World, rng: random.Random) -> Steps:
 
 
 def _full(world: World, rng: random.Random) -> Steps:
-    """maxmemory is reached for a while: senders are refused, what is there must drain."""
-    seconds = rng.uniform(0.5, 2.5 * world.ttl_s)
+    """maxmemory is reached for a while: senders are refused, what is there must drain. One host is left alone, since
+    those that start on a full Redis are refused, too."""
+    name, seconds = steady(world, rng), rng.uniform(0.5, 2.5 * world.ttl_s)
 
     def body(note: dict[str, Any]) -> Steps:
+        yield from working_host(world, name)
+        note["at"] = time.monotonic_ns()
         with contextlib.closing(world.client()) as client:
             client.config_set("maxmemory", 1_000_000)
             try:
@@ -129,7 +133,7 @@ def _full(world: World, rng: random.Random) -> Steps:
             finally:
                 client.config_set("maxmemory", 0)
 
-    yield from steps(world, "full", ["redis"], body)
+    yield from steps(world, "full", ["redis", f"host:{name}"], body)
 
 
 def _proxied(name: str, mode: str, longest_ttls: float) -> Nemesis:
@@ -285,6 +289,50 @@ def _handlers(world: World, rng: random.Random) -> Steps:
     yield from steps(world, "handlers", [], body)
 
 
+def _stop_newcomer(world: World, rng: random.Random) -> Steps:
+    """A host stands still as soon as it owns something, and goes on when another has just taken that over: neither has
+    committed anything yet, so that of all checks only the lease itself can tell them apart."""
+
+    def body(note: dict[str, Any]) -> Steps:
+        host = world.visitor()
+        world.claims.add(f"host:{host.name}")
+        mark = f":{host.process.pid}:"
+        pids: list[int] = []
+        try:
+            with contextlib.closing(world.client()) as client:
+                own = [f"{{chaos:events:{partition}}}:own:sink" for partition in range(world.options.partitions)]
+
+                def owned() -> int:
+                    owners = [client.hget(name, "owner") or b"" for name in own]
+                    return sum(mark in owner.decode() for owner in owners)
+
+                until = time.monotonic() + _NEWCOMER_S
+                while owned() < 2 and time.monotonic() < until:
+                    yield 0.005
+                yield rng.uniform(0, 0.2)
+                pids = [p.pid for p in world.processes(host, of_host=True)]
+                note |= {"at": time.monotonic_ns(), "pids": pids, "paused": pids}
+                send(pids, signal.SIGSTOP)
+                while owned() and time.monotonic() < until:
+                    yield 0.005
+                yield rng.uniform(0, 0.3)
+        finally:
+            note["end"] = time.monotonic_ns()
+            send(pids, signal.SIGCONT)
+            host.ask()
+            with contextlib.suppress(ProcessLookupError):
+                host.process.terminate()
+        until = time.monotonic() + 40
+        while not world.ended(host):
+            if time.monotonic() > until:
+                note["stuck"] = [host.name]
+                host.process.kill()
+            yield POLL_S
+        world.claims.discard(f"host:{host.name}")
+
+    yield from steps(world, "stop-newcomer", ["redis"], body)
+
+
 def _eviction(world: World, rng: random.Random) -> Steps:
     """Somebody lets Redis evict keys: who starts now must refuse; who runs must not be hurt by the setting alone."""
 
@@ -371,6 +419,7 @@ HARMLESS: dict[str, Nemesis] = {
     "stop-supervisor": _stop("supervisor"),
     "stop-host": _stop("host"),
     "stop-beats": _stop_beats,
+    "stop-newcomer": _stop_newcomer,
     "stop-redis": _stop_redis,
     "kill-redis": _kill_redis,
     "script-flush": _script_flush,

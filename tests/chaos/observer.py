@@ -23,6 +23,7 @@ from typing import Any
 _WORD = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _UNIT = re.compile(r"\{[^{}:]*:[^{}:]*:(\d+)\}:own:([^:]+)")
 _READ = 1 << 18
+_LAST_WORDS_S = 0.2
 
 
 class Watch:
@@ -92,39 +93,65 @@ def _connected(path: str, password: str) -> socket.socket | None:
     return link
 
 
-def follow(path: str, password: str, out: Any) -> None:
-    """Until stdin ends."""
-    link: socket.socket | None = None
-    watch, text = Watch(), b""
-    while True:
-        if link is None:
-            watch, text = Watch(), b""
-            if (link := _connected(path, password)) is not None:
-                out.write(f"gap {time.monotonic_ns()}\n")
-                out.flush()
-        readable, _, _ = select.select([0] if link is None else [0, link], [], [], 0.05 if link is None else 1.0)
-        if 0 in readable:
-            if not (ordered := os.read(0, 4_096)):
+class Follower:
+    """One server after the other; `out` is written as it is heard."""
+
+    def __init__(self, path: str, password: str, out: Any) -> None:
+        self.path, self._password, self._out = path, password, out
+        self._link: socket.socket | None = None
+        self._watch, self._text = Watch(), b""
+        self._heard = False
+
+    def run(self) -> None:
+        """Until stdin ends and what was heard by then is written."""
+        while True:
+            if self._link is None:
+                self._connect()
+            ordered = self._turn(1.0 if self._link is not None else 0.05)
+            if ordered == b"":
+                while self._link is not None and self._turn(_LAST_WORDS_S, stdin=False) is None and self._heard:
+                    continue
                 return
-            path = ordered.decode().split("\n")[-2]
-            if link is not None:
-                link.close()
-                link = None
-        if link is not None and link in readable:
-            try:
-                data = link.recv(_READ)
-            except OSError:
-                data = b""
-            if not data:
-                link.close()
-                link = None
-                continue
-            at = time.monotonic_ns()
-            *lines, text = (text + data).split(b"\r\n")
-            out.writelines(said for line in lines if (said := watch.line(line, at)))
-            out.flush()
+            if ordered:
+                self.path = ordered.decode().split("\n")[-2]
+                self._drop()
+
+    def _connect(self) -> None:
+        self._watch, self._text = Watch(), b""
+        if (link := _connected(self.path, self._password)) is not None:
+            self._link = link
+            self._out.write(f"gap {time.monotonic_ns()}\n")
+            self._out.flush()
+
+    def _turn(self, wait_s: float, *, stdin: bool = True) -> bytes | None:
+        """What stdin says, empty at its end, None if nothing; takes a piece from the server, too."""
+        sources: list[Any] = [*([0] if stdin else []), *([self._link] if self._link is not None else [])]
+        readable, _, _ = select.select(sources, [], [], wait_s)
+        self._heard = self._link is not None and self._link in readable
+        if self._heard:
+            self._listen()
+        return os.read(0, 4_096) if stdin and 0 in readable else None
+
+    def _listen(self) -> None:
+        assert self._link is not None
+        try:
+            data = self._link.recv(_READ)
+        except OSError:
+            data = b""
+        if not data:
+            self._drop()
+            return
+        at = time.monotonic_ns()
+        *lines, self._text = (self._text + data).split(b"\r\n")
+        self._out.writelines(said for line in lines if (said := self._watch.line(line, at)))
+        self._out.flush()
+
+    def _drop(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
 
 if __name__ == "__main__":
     with open(sys.argv[3], "a", encoding="utf-8") as written:  # noqa: PTH123
-        follow(sys.argv[1], os.environ[sys.argv[2]], written)
+        Follower(sys.argv[1], os.environ[sys.argv[2]], written).run()

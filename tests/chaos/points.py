@@ -391,7 +391,7 @@ def leftovers(history: History) -> Iterator[str]:
             yield f"{action['nemesis']}: not drained while Redis was full: {action['undrained'][:_SHOWN]}"
         if action.get("started"):
             yield f"{action['nemesis']}: a host started on a Redis that may evict keys"
-        if action.get("operator", ("", 0))[1] != 0:
+        if not action.get("operator_done", True):
             yield f"{action['nemesis']}: `{action['operator'][0]}` ended with {action['operator'][1]}"
     for host in history.hosts:
         if host["what"] == "end" and not host["fair"]:

@@ -20,8 +20,6 @@ from tests.chaos.world import PROCESSORS, Options, World
 from tests.waiting import wait_until
 
 _SAMPLE_S = 2.0
-_SETTLE_S = 90.0
-_WARM_EVENTS = 200
 
 
 class Run:
@@ -38,7 +36,7 @@ class Run:
         for number in range(options.hosts):
             world.up(f"h{number}", number)
         world.start_producers()
-        wait_until(lambda: self._handled() >= _WARM_EVENTS, 60, "the first events to be handled")
+        wait_until(lambda: self._handled() >= options.warm_events, 60, "the first events to be handled")
         began = time.monotonic()
         end = began + options.minutes * 60
         for at, name, seed in nemeses.schedule(options.seed, end - began, list(options.nemeses), options.pace_s):
@@ -96,8 +94,8 @@ class Run:
     def _settle(self) -> None:
         """Producers finish what they have begun, the hosts handle what is there."""
         world = self.world
-        codes = world.stop_producers(_SETTLE_S)
-        deadline = time.monotonic() + _SETTLE_S
+        codes = world.stop_producers(self.options.settle_s)
+        deadline = time.monotonic() + self.options.settle_s
         left = ["Redis does not answer"]
         with contextlib.closing(world.client()) as client:
             while left and time.monotonic() < deadline:

@@ -39,7 +39,7 @@ def arguments_of(seed: int) -> list[str]:
     """How the run of a seed is made."""
     server = ("valkey", "redis")[seed // 2 % 2]
     return [
-        "--seed", str(seed), "--hosts", str(2 + (seed % 5 == 4)), "--handler", ("relay", "relay_sync")[seed % 2],
+        "--seed", str(seed), "--hosts", str(2 + (seed % 5 == 4)),
         "--server", server if servers.binary(server) is not None else "valkey", "--nemesis", _FAMILIES[seed // 4 % 4],
     ]  # fmt: skip
 

@@ -88,6 +88,8 @@ class Options:
     concurrency: int = 4
     sleep_ms: float = 1.0  # of the first stage's handler
     observed: bool = True  # whether MONITOR is read, for the points about the fence
+    warm_events: int = 200  # handled before the first injection
+    settle_s: float = 90.0  # for everything to be handled in the end
     mutant: str = ""  # a deliberate defect, see mutation.py
 
 

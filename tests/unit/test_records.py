@@ -15,7 +15,7 @@ from runnelctl import records
 from runnelctl.core.model import Stream, Validate
 from runnelctl.errors import RecordError
 from runnelctl.event import Event, Source
-from runnelctl.records import Codec, codec_for
+from runnelctl.records import Codec, codec_for, limits
 
 SCHEMA = {
     "type": "object",
@@ -164,7 +164,7 @@ def test_depth_is_bounded_in_both_directions() -> None:
 
 
 def test_size_is_bounded_in_both_directions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "MAX_RECORD_BYTES", 100)
+    monkeypatch.setattr(limits, "MAX_RECORD_BYTES", 100)
     keyless = codec(key=None)
     assert "too large: 100 bytes" in refusal(keyless.encode, "x" * 98)
     assert "too large: 5,000 bytes" in refusal(keyless.decode, b"[" * 5_000)

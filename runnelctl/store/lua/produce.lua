@@ -5,6 +5,7 @@
 -- ARGV  1 sequence number of the first entry   2 capacity, in unread entries   3 how long to remember, ms
 --       4 number of entries   then for each entry: its data, its key ("" for none), the number of words that its
 --       headers take, and these. Field names are added here: sending them costs both sides a third of the time.
+--       A number with an f before it, as in f6: a flat record. There is no data, its fields are among the words.
 -- Returns {'OK', id, n, id', n'}: n entries were there before, with ids counting up from id; n' are new, from id'
 --         {'CAPACITY', unread}     the partition has no room; nothing is written
 --         {'GAP', last_seq}        entries between last_seq and this chunk are missing; nothing is written
@@ -34,6 +35,12 @@ end
 -- Append the entry whose words begin at `from`; returns its id, or the error as a table, and where the next one begins.
 local function append(id, from)
   local data, key, words = ARGV[from], ARGV[from + 1], tonumber(ARGV[from + 2])
+  if not words then
+    local last = from + 2 + tonumber(string.sub(ARGV[from + 2], 2))
+    if last == from + 2 then return redis.pcall('XADD', events, id, 'key', key), last + 1 end
+    if key == '' then return redis.pcall('XADD', events, id, unpack(ARGV, from + 3, last)), last + 1 end
+    return redis.pcall('XADD', events, id, 'key', key, unpack(ARGV, from + 3, last)), last + 1
+  end
   if words == 0 then
     if key == '' then return redis.pcall('XADD', events, id, 'data', data), from + 3 end
     return redis.pcall('XADD', events, id, 'data', data, 'key', key), from + 3
@@ -60,6 +67,11 @@ local function unread(length)
   return math.min(length, field(redis.call('XINFO', 'STREAM', events), 'entries-added') - least)
 end
 
+-- How many words an entry has behind the three that all have; nil if that is no number.
+local function more(words)
+  return words and tonumber((string.gsub(words, '^f', '', 1)))
+end
+
 local kind = redis.call('TYPE', events)['ok']
 if kind ~= 'stream' and kind ~= 'none' then return {'WRONGTYPE', kind} end
 
@@ -67,7 +79,7 @@ local at = 5
 for _ = 1, count do
   local words = ARGV[at + 2]
   if words ~= '0' then
-    local number = tonumber(words)
+    local number = more(words)
     if not number or number < 0 or number % 2 == 1 or number > MAX_WORDS then
       return redis.error_reply('ERR produce: an entry has headers of ' .. tostring(words) .. ' words')
     end
@@ -101,7 +113,7 @@ if length + new > capacity then
 end
 
 at = 5
-for _ = 1, skip do at = at + 3 + tonumber(ARGV[at + 2]) end
+for _ = 1, skip do at = at + 3 + more(ARGV[at + 2]) end
 local id
 id, at = append('*', at)
 if type(id) == 'table' then

@@ -24,11 +24,10 @@ class Partition:
         self.producer = keys.producer(name, "orders", 0, "p1")
 
     def produce(
-        self, first: int, *data: str, capacity: int = 100, ttl_ms: int = 60_000, words: Any = None
+        self, first: int, *data: str, capacity: int = 100, ttl_ms: int = 60_000, words: Any = None, count: int = 1
     ) -> list[Any]:
         entries = words or [word for text in data for word in (text, "k", 0)]
-        count = 1 if words else len(data)
-        args = [first, capacity, ttl_ms, count, *entries]
+        args = [first, capacity, ttl_ms, count if words else len(data), *entries]
         reply = scripts.run(self.client, scripts.script("produce"), [self.events, self.producer], args)
         return [part.decode() if isinstance(part, bytes) else part for part in reply]
 
@@ -175,11 +174,25 @@ def test_an_id_from_the_future_is_counted_on(partition: Partition) -> None:
     assert partition.produce(1, "a", "b") == ["OK", "", 0, f"{HUGE}-8", 2]
 
 
-@pytest.mark.parametrize("words", ["a k 1 h:x", "a k x", "a k 2 h:x", "a k -2", "a k"])
+@pytest.mark.parametrize(
+    "words", ["a k 1 h:x", "a k x", "a k 2 h:x", "a k -2", "a k", "a k f3 x y", "a k ff2 x y", "a k f"]
+)
 def test_a_malformed_call_writes_nothing(partition: Partition, words: str) -> None:
     with pytest.raises(redis.exceptions.ResponseError, match="produce: "):
         partition.produce(1, words=words.split())
     assert not partition.client.exists(partition.events, partition.producer)
+
+
+def test_a_flat_record_is_stored_in_its_own_fields_once(partition: Partition) -> None:
+    words = ["", "k", "f4", "n", "1", "h:x", "y", "", "", "f2", "n", "2", "", "k", "f0", "data", "k", "0"]
+    for _ in range(2):
+        assert partition.produce(1, words=words, count=4)[0] == "OK"
+    assert [entry for _, entry in partition.client.xrange(partition.events)] == [
+        {b"key": b"k", b"n": b"1", b"h:x": b"y"},
+        {b"n": b"2"},
+        {b"key": b"k"},
+        {b"data": b"data", b"key": b"k"},
+    ]
 
 
 def test_a_flushed_script_is_sent_again(start_server: Any) -> None:

@@ -235,7 +235,7 @@ def start_where_keys_are_evicted(of: History) -> None:
 
 
 def fail_the_operator(of: History) -> None:
-    of.actions.append({"nemesis": "trim", "at": 1, "end": 2, "operator": ["replay", 1]})
+    of.actions.append({"nemesis": "trim", "at": 1, "end": 2, "operator": ["replay", 1], "operator_done": False})
 
 
 def miscount(of: History) -> None:

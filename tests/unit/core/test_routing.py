@@ -42,6 +42,6 @@ def test_every_partition_is_used() -> None:
         assert used == set(range(64))
 
 
-def test_hash_for_gives_what_partition_of_uses() -> None:
+def test_placing_gives_what_partition_of_uses() -> None:
     for partitioner in Partitioner:
-        assert routing.hash_for(partitioner)(b"key") % 7 == routing.partition_of("key", 7, partitioner)
+        assert routing.placing(partitioner, 7)(b"key") == routing.partition_of("key", 7, partitioner)

@@ -15,9 +15,12 @@ from runnelctl.core import model
 from runnelctl.topology import building, interpolation, reading, section, shape, unsupported
 from runnelctl.topology.nodes import Findings
 
-STREAM = {"partitions", "key", "schema", "partitioner", "capacity", "validate", "codec", "compression", "retention"}
+STREAM = {
+    *("partitions", "key", "schema", "record", "partitioner", "capacity", "validate", "codec", "compression"),
+    "retention",
+}
 COMMON = {
-    *("processes", "policy", "scope", "order", "concurrency", "retry", "timeout", "batch", "commit"),
+    *("match", "processes", "policy", "scope", "order", "concurrency", "retry", "timeout", "batch", "commit"),
     *("dead_letter", "start", "max_memory", "max_events", "middleware", "max_parked", "state"),
 }
 
@@ -37,7 +40,7 @@ def test_it_is_valid_draft_07_and_closed_everywhere() -> None:
     jsonschema.Draft7Validator.check_schema(shape.published())
     assert shape.published()["$schema"] == "http://json-schema.org/draft-07/schema#"
     found = list(_objects(shape.published()))
-    assert len(found) == 13
+    assert len(found) == 16
     for each in found:
         assert each["additionalProperties"] is False or each is found[0]["properties"].get("streams")
 
@@ -61,7 +64,7 @@ def test_the_accepted_keys() -> None:
     assert set(schema["properties"]) == {
         *("name", "redis", "pythonpath", "streams", "processors", "tasks", "defaults", "lease", "drain", "start"),
         "include",
-        "durability",
+        *("durability", "log", "discover"),
     }
     assert set(definitions["stream"]["properties"]) == STREAM
     assert set(definitions["defaults"]["properties"]) == COMMON
@@ -127,14 +130,16 @@ STREAM_VALUES: dict[str, list[Any]] = {
     "partitions": [1, 4096, 0, 4097, "8", True, None, 1.5],
     "key": ["a", "a.b", "", "a..b", 3],
     "schema": ["a.json", {}, [], 3, ""],
-    "codec": ["json", "msgpack", 1],
-    "compression": ["none", "zstd"],
-    "partitioner": ["crc32", "murmur2", "ring", None],
+    "record": ["a:b", "a.b:C", "a", 1],
+    "codec": ["json", "msgpack", "fields", "a:b", "a b", 1],
+    "compression": ["none", "zstd", "a.b:c", True],
+    "partitioner": ["crc32", "murmur2", "ring", None, "a:b", {}, {"ring": {}}, {"ring": {"vnodes": 0}}],
     "capacity": [1, 0, "1"],
     "validate": ["send", "never", True],
 }
 PROCESSOR_VALUES: dict[str, list[Any]] = {
     "stream": ["o", "", "a b", "a" * 64, "a" * 65, "o\n", 3],
+    "match": [{}, {"a": 1}, {"a.b": [1, "x", None, True]}, {"a": {}}, {"a": [[1]]}, {"": 1}, {"h:x": 1.5}, "a"],
     "handler": ["a:b", "a.b:c.d", "a", "a:", ":b", "a:b:c", "1:a"],
     "processes": [1, 0, True],
     "policy": ["HALT", "halt"],
