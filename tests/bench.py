@@ -53,6 +53,7 @@ def session(**changed: Any) -> Session:
     facts: dict[str, Any] = {
         "epoch": 1000, "nonce": str(NONCE), "cursor": b"0-0", "count": 0, "seq": 0, "tries": 0, "suspect": 0,
         "alone_until": 0, "sure": False, "death": "", "edit_id": b"", "edit": b"", "lost": 0,
+        "added": 1_000_000,
     }  # fmt: skip
     return Session(**(facts | changed))
 

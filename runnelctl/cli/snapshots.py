@@ -64,6 +64,8 @@ def _host(host: HostStatus) -> dict[str, Any]:
 
 def _partition(row: PartitionStatus) -> dict[str, Any]:
     found = {field.name: getattr(row, field.name) for field in dataclasses.fields(row) if field.name != "processor"}
+    if not row.lost and not row.undone:  # a failover is seldom, and these two are about nothing else
+        del found["lost"], found["undone"]
     return found | {
         "state": row.state.value,
         "rate": round(row.rate, 1),

@@ -33,7 +33,9 @@ def _line(processor: ProcessorStatus, state: State, group: list[PartitionStatus]
     why = group[0].why
     behind = sum(each.lag for each in group)
     waiting = f"; {behind:,} waiting" if behind else ""
-    return f"{processor.name}:{ranges(each.partition for each in group)} {state.value}: {why}{waiting}"
+    parked = sum(each.parked_keys for each in group) if state is not State.RUNNING else 0
+    keys = f"; {parked:,} key{'s' * (parked != 1)} parked" if parked else ""
+    return f"{processor.name}:{ranges(each.partition for each in group)} {state.value}: {why}{waiting}{keys}"
 
 
 def ranges(numbers: Iterable[int]) -> str:

@@ -40,8 +40,9 @@ class UnitReport(msgspec.Struct, frozen=True):
 
 
 class TotalReport(msgspec.Struct, frozen=True):
-    """What a host has done in a partition since its `up`. `rate`: events per second lately; `latency`: counts, bucket
-    b for calls below 2**b microseconds."""
+    """What a host has done in a partition since its `up`. `lost`, `undone`: events that a failover took away, and whose
+    commit it took back; `rate`: events per second lately; `latency`: counts, bucket b for calls below 2**b
+    microseconds."""
 
     processor: str
     partition: int
@@ -49,6 +50,8 @@ class TotalReport(msgspec.Struct, frozen=True):
     failed: int = 0
     rate: float = 0.0
     latency: list[int] = msgspec.field(default_factory=list)
+    lost: int = 0
+    undone: int = 0
 
 
 class TaskReport(msgspec.Struct, frozen=True):

@@ -66,7 +66,8 @@ class HostStatus:
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
     """One processor in one partition. `host`, `pid` and `slice` are those of the owner that Redis names, even if it is
-    dead. `processed`, `failed` and `p99_ms` count since the `up` of the hosts there are; `why` says what is wrong."""
+    dead. `processed`, `failed`, `p99_ms`, and `lost` and `undone` by a failover, count since the `up` of the hosts that
+    there are; `why` says what is wrong."""
 
     processor: str
     partition: int
@@ -87,6 +88,8 @@ class PartitionStatus:
     parked_events: int
     error: Record | None
     why: str
+    lost: int = 0
+    undone: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,8 @@ class _Judge:
             lag_ms=max(0, self._reading.server_ms - own.unread_ms) if lag and own.unread_ms is not None else 0,
             processed=sum(total.processed for _, total in totals),
             failed=sum(total.failed for _, total in totals),
+            lost=sum(total.lost for _, total in totals),
+            undone=sum(total.undone for _, total in totals),
             rate=self._rate(processor.name, number, own, totals),
             p99_ms=latency.percentile_ms(latency.merged(total.latency for _, total in totals), 0.99),
             restarts=slot.restarts if slot is not None else unit.restarts,

@@ -73,6 +73,8 @@ U_FAILED = 16  # slice: events that met the policy since `up`
 U_RETRIED = 17  # slice: attempts that failed since `up`
 U_SLOW_US = 19  # slice: the longest handler call since `up`, microseconds
 U_FULL = 20  # slice: commits that had to wait, since a stream they emit into is full
+U_LOST = 21  # slice: events that a failover took away, as far as it knew of them, since `up`
+U_UNDONE = 22  # slice: events whose commit a failover took back, since `up`
 U_LATENCY = 24  # slice: LATENCY_BUCKETS counts, bucket b: below 2**b microseconds
 
 STATE_NONE, STATE_RUNNING, STATE_RELEASED, STATE_QUARANTINED, STATE_HALTED, STATE_LOST, STATE_BACKOFF = range(7)

@@ -75,12 +75,17 @@ def died(lane: Lane, event: Event, death: str, tries: int) -> Record:
     return _record(lane, event, "ProcessDied", first, rest, tries, "died")
 
 
-def block_trimmed(lane: Lane, lost: int) -> None:
-    """Somebody trimmed events that were not read yet: stop, and say how many. No policy may pass that over."""
-    message = (
-        f"{lost:,} unread event(s) after {lane.ledger.cursor.decode()} were trimmed or deleted by somebody else; "
-        "`runnelctl replay` accepts the loss and goes on"
-    )
+def block_trimmed(lane: Lane, lost: int, *, replaced: bool = False) -> None:
+    """Somebody removed events that were not read yet: stop, and say how many. No policy may pass that over. `replaced`:
+    the stream as a whole is another one."""
+    cursor = lane.ledger.cursor.decode()
+    what = f"{lost:,} unread event(s) after {cursor} were trimmed or deleted by somebody else"
+    if replaced:
+        what = (
+            f"the stream was deleted or replaced by somebody else: it has had fewer events than the "
+            f"{lane.ledger.committed:,} up to {cursor} that were passed"
+        )
+    message = f"{what}; `runnelctl replay` accepts the loss and goes on"
     record = _record(lane, None, "EventsTrimmed", message, "", 0, "trimmed")
     record["lost"] = lost
     lane.slice.log.error("%s: %s", lane.name, message)

@@ -24,11 +24,11 @@ def read_count(lanes: int, behind: int, event_bytes: float) -> int:
 class Intake:
     """Replies as they came, in order. `fetched` is the id of the last entry in it, or where to read on from."""
 
-    __slots__ = ("_least", "_replies", "_room", "asked", "behind", "count", "event_bytes", "fetched")
+    __slots__ = ("_least", "_replies", "_room", "asked", "behind", "count", "event_bytes", "fetched", "total")
 
     def __init__(self, cursor: bytes) -> None:
         self._replies: deque[list[Any]] = deque()
-        self.count = 0
+        self.count = self.total = 0  # held now; taken in since the read session began
         self.event_bytes = 0.0  # the mean of the last reply; 0 before the first
         self.fetched = cursor
         self.asked: bytes | None = None  # the read under way asks for what follows this id; None: for nothing of ours
@@ -55,6 +55,7 @@ class Intake:
         """Take the entries that follow `fetched`; `event_bytes` is their mean size."""
         self._replies.append(entries)
         self.count += len(entries)
+        self.total += len(entries)
         self.fetched = entries[-1][0]
         self.event_bytes = event_bytes
 
@@ -78,7 +79,7 @@ class Intake:
     def restart(self, cursor: bytes) -> None:
         """Forget everything, read on from `cursor`."""
         self._replies.clear()
-        self.count = 0
+        self.count = self.total = 0
         self.fetched = cursor
         self.asked = None
         self.behind = True

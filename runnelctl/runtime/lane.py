@@ -15,9 +15,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from runnelctl.core import keys
+from runnelctl.core.losses import Known
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import failures, suspicion, workload
+from runnelctl.runtime import failures, sessions, suspicion, workload
 from runnelctl.runtime.intake import Intake, mend
 from runnelctl.runtime.ledger import Ledger
 from runnelctl.runtime.parking import Parking
@@ -109,8 +110,7 @@ class Lane:
         """Handle events until the lease is given up, lost, or blocked by the policy."""
         self.loop = asyncio.get_running_loop()  # asked for once: asking makes a system call
         try:
-            if self.session.lost:
-                failures.block_trimmed(self, self.session.lost)
+            sessions.stop_at_gap(self, self.session)
             while self.ended is None and not self.stopping:
                 if self.resyncing:
                     await self.read_anew()
@@ -228,25 +228,21 @@ class Lane:
 
     async def read_anew(self) -> None:
         """A new read session: settle what is done, then trust nothing but the own hash."""
-        self.intake.restart(self.intake.fetched)
+        ledger, intake = self.ledger, self.intake
+        read = max(ledger.done, self.session.count + intake.total)
+        known = Known(ledger.committed, read, intake.fetched, self.session.added)
+        intake.restart(intake.fetched)
         self.idle()
-        ledger = self.ledger
         while self.ended is None and ledger.unsettled:
             await ledger.progress()
         if self.ended is not None:
             return
-        session = await self.slice.read_session(self.unit)
+        session = await sessions.read_again(self, known)
         if session.epoch != ledger.epoch or session.nonce != str(ledger.nonce):
             self.slice.log.warning("%s: the lease is gone (epoch %d now)", self.name, session.epoch)
             self.end(cells.STATE_LOST)
             return
-        if session.cursor != ledger.cursor:
-            self.slice.log.error(
-                "%s: Redis went back in time: its cursor is %s, %s was committed; going on from there",
-                self.name, session.cursor.decode(), ledger.cursor.decode(),
-            )  # fmt: skip
-        if session.lost:
-            failures.block_trimmed(self, session.lost)
+        sessions.stop_at_gap(self, session)
         self.session = session
         self.states.clear()
         self.parking.restart(session.parked)

@@ -64,10 +64,12 @@ class Parking:
         held = [self._holds(event) for event in run]
         start = held.index(False) if False in held else len(run)
         if start:
-            ledger, done = self._lane.ledger, 0
+            ledger, done, iteration = self._lane.ledger, 0, self._lane.iteration
             ledger.open_run(run[:start])
             while done < start and self._park(run[done], ""):
                 done += 1
+            if iteration is not None and iteration.expected == ledger.first:
+                iteration.expected += done  # its loop goes on behind them
             ledger.close_run(done)
             if done < start:
                 return []

@@ -144,7 +144,7 @@ def _unit(host: Host, unit: Unit) -> dict[str, Any]:
 def _totals(host: Host, unit: Unit) -> dict[str, Any] | None:
     """Counts since `up`; also of units that this host has let go."""
     q, base = host.board.q, host.board.unit(unit.index)
-    if not q[base + cells.U_PROCESSED] and not q[base + cells.U_FAILED]:
+    if not any(q[base + cell] for cell in (cells.U_PROCESSED, cells.U_FAILED, cells.U_LOST, cells.U_UNDONE)):
         return None
     latency = q[base + cells.U_LATENCY : base + cells.U_LATENCY + cells.LATENCY_BUCKETS].tolist()
     return {
@@ -153,6 +153,8 @@ def _totals(host: Host, unit: Unit) -> dict[str, Any] | None:
         "processed": q[base + cells.U_PROCESSED],
         "failed": q[base + cells.U_FAILED],
         "retried": q[base + cells.U_RETRIED],
+        "lost": q[base + cells.U_LOST],
+        "undone": q[base + cells.U_UNDONE],
         "rate": _pace.rate(unit.index),
         "latency": latency,
     }

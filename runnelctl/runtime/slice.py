@@ -21,7 +21,7 @@ from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, loglines, signals, workload
+from runnelctl.runtime import calls, loglines, sessions, signals, workload
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
@@ -30,8 +30,6 @@ from runnelctl.runtime.outage import Outage
 from runnelctl.runtime.reader import Reader
 from runnelctl.runtime.states import load as load_states
 from runnelctl.runtime.suspicion import Trial
-from runnelctl.store import leases
-from runnelctl.store.wire import ConnectionLost, ReplyError
 
 
 class Slice:
@@ -183,7 +181,7 @@ class Slice:
         """One lease from its first read session to its release."""
         base = self.board.unit(unit.index)
         looks = self._looks
-        session = await self.read_session(unit)
+        session = await sessions.read(self, unit)
         self._opening.discard(unit.index)
         if session.nonce != str(self.board.q[base + cells.U_NONCE]) or self.board.q[base + cells.U_GRANT] != grant:
             self._lane_over(unit, grant, cells.STATE_LOST)
@@ -209,19 +207,6 @@ class Slice:
         asyncio.get_running_loop().call_soon(self._look)
 
     # --- what lanes use ---------------------------------------------------------------------------------------
-
-    async def read_session(self, unit: Unit) -> leases.Session:
-        """The unit's own hash, asked for until Redis answers."""
-        while True:
-            wire = await self.committer.side.get()
-            try:
-                session = await leases.session(wire, self.topology.name, unit)
-                self.outage.over("sessions")
-                return session
-            except (ConnectionLost, ReplyError) as error:
-                self.outage.began("sessions", error)
-                self.committer.side.drop()
-                await asyncio.sleep(0.2)
 
     async def load_states(self, states: States, run: list[Event]) -> None:
         """Read the states that a run will need, in one command."""

@@ -14,6 +14,8 @@ from runnelctl.store import parking
 from runnelctl.store.scripts import script
 from runnelctl.store.wire import Argument, Wire
 
+PAGE = 2_000  # entries that are counted at once
+
 
 @dataclass(frozen=True, slots=True)
 class Granted:
@@ -73,6 +75,12 @@ class Session:
     edit: bytes
     lost: int
     parked: parking.Lot = parking.EMPTY
+    added: int = 0  # entries that the stream ever had
+
+    @property
+    def replaced(self) -> bool:
+        """The stream has had fewer entries than were passed: it is another one, or none."""
+        return self.added < self.count
 
 
 def unit_keys(topology: str, unit: Unit) -> tuple[str, str]:
@@ -147,16 +155,28 @@ async def session(wire: Wire, topology: str, unit: Unit) -> Session:
     if isinstance(reply, Exception):
         raise reply
     epoch, nonce, cursor, count, seq, tries, suspect, alone, sure, death, edit_id, edit, parked_keys = reply
-    lost = 0
+    lost = added = 0
     if not isinstance(info, Exception):
         facts = dict(zip(info[::2], info[1::2], strict=True))
-        lost = max(0, facts[b"entries-added"] - facts[b"length"] - int(count or 0))
+        added = facts[b"entries-added"]
+        lost = max(0, added - facts[b"length"] - int(count or 0))
     parked = await parking.lot(wire, topology, unit) if int(parked_keys or 0) else parking.EMPTY
     return Session(
         int(epoch or 0), _text(nonce), cursor or b"0-0", int(count or 0), int(seq or 0),
         int(tries or 0), int(suspect or 0), int(alone or 0),
-        sure == b"1", _text(death), edit_id or b"", edit or b"", lost, parked,
+        sure == b"1", _text(death), edit_id or b"", edit or b"", lost, parked, added,
     )  # fmt: skip
+
+
+async def between(wire: Wire, events: str, after: bytes, last: bytes) -> int:
+    """How many entries there are behind `after`, up to and with `last`."""
+    total, start = 0, b"(" + after
+    while True:
+        found, end = await wire.run(script("entries_count"), (events,), (start, last, PAGE))
+        total += int(found)
+        if int(found) < PAGE:
+            return total
+        start = b"(" + end
 
 
 def _text(value: bytes | None) -> str:

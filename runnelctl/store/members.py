@@ -9,6 +9,7 @@ from runnelctl.store.scripts import script
 from runnelctl.store.wire import Wire
 
 CONTROL_KEPT = 1_000
+AUDIT_KEPT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,12 @@ async def expel(wire: Wire, topology: str, member: str, entry: bytes) -> bool:
 async def halt(wire: Wire, topology: str, processor: str, record: str) -> None:
     """Write down that a processor halted; the first record stays."""
     await wire.run(script("halt_set"), (keys.halted(topology),), (processor, record))
+
+
+async def note(wire: Wire, topology: str, **about: str) -> None:
+    """Write a line into the audit."""
+    fields = [part for pair in about.items() for part in pair]
+    await wire.run(script("log_append"), (keys.audit(topology),), (AUDIT_KEPT, *fields))
 
 
 async def tell(wire: Wire, topology: str, what: str, **about: str) -> None:

@@ -13,10 +13,8 @@ from runnelctl.core import keys
 from runnelctl.core.entry import with_record
 from runnelctl.core.model import Topology
 from runnelctl.core.routing import dead_letter_partition
-from runnelctl.store.members import CONTROL_KEPT
+from runnelctl.store.members import AUDIT_KEPT, CONTROL_KEPT
 from runnelctl.store.scripts import Word, run, script
-
-AUDIT_KEPT = 100_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,9 +176,14 @@ def test_a_failed_key_is_parked_and_every_other_goes_on(shop: Shop, start_up: Ca
     assert up.stop() == 0
 
 
-def test_with_no_up_a_replay_runs_the_handler_itself(shop: Shop) -> None:
+def test_with_no_up_a_replay_runs_the_handler_itself(tmp_path: Path, valkey: Server, app_name: str) -> None:
+    shop = Shop(tmp_path, app_name, valkey.url, more="    state: {ttl: 1h}")
     shop.send(range(60), bad=[12, 36])
     assert ups.command(shop.directory, "up", "--drain").returncode == 0
+    ended = ups.command(shop.directory, "seek", "bill", "--to", "earliest", "--yes")
+    assert ended.returncode == 1
+    assert "event(s) parked, and going back would bring earlier events of their keys after them" in ended.stderr
+    assert "nothing moved" in ended.stderr
     ended = shop.replay("--yes")
     assert ended.returncode == 1, ended.stderr
     assert "still parked" in ended.stderr
@@ -202,20 +207,33 @@ def test_with_no_up_a_replay_runs_the_handler_itself(shop: Shop) -> None:
     assert [json.loads(letter["data"])["n"] for letter in letters] == [12]
     assert letters[0]["h:dead-reason"] == "no such user"
     assert kinds == ["retry", "skip", "edit"]
+    assert ups.command(shop.directory, "seek", "bill", "--to", "earliest", "--yes").returncode == 0
+    _looks_at_states(shop)
+
+
+def _looks_at_states(shop: Shop) -> None:
+    ended = ups.command(shop.directory, "state", "get", "bill", "ann", "--json")
+    found = json.loads(ended.stdout)
+    assert found["state"] == {"count": 9}
+    assert 3_000_000 < found["ttl_ms"] <= 3_600_000
+    listed = ups.command(shop.directory, "state", "list", "bill").stdout.splitlines()
+    assert sorted(line.split("\t")[0] for line in listed) == USERS
+    ended = ups.command(shop.directory, "state", "get", "bill", "nobody")
+    assert (ended.returncode, ended.stdout) == (1, "")
 
 
 def test_parked_keys_keep_their_order_under_load_kills_and_hand_overs(shop: Shop, start_up: Callable[..., Up]) -> None:
     """Two hosts, slices and hosts killed while events of parked keys come and are replayed: each once, in order."""
-    numbers = range(3_000)
-    bad = [n for n in numbers if n % len(USERS) in (0, 1) and n in (60, 301, 900)]
+    numbers = range(1_800)
+    bad = [n for n in numbers if n % len(USERS) in (0, 1) and n in (60, 301, 600)]
     one = start_up(shop.directory).wait_ready()
     start_up(shop.directory).wait_ready()
-    shop.send(range(1_500), bad=bad)
+    shop.send(range(900), bad=bad)
     healthy = [user for user in USERS if user not in ("ann", "bob")]
     wait_until(lambda: sum(each["parked_keys"] for each in shop.partitions()) >= 1)
     _kill_slices(shop)
-    shop.send(range(1_500, 3_000), bad=bad)
-    wait_until(lambda: sum(len(shop.handled().get(user, ())) for user in healthy) >= 800)
+    shop.send(range(900, 1_800), bad=bad)
+    wait_until(lambda: sum(len(shop.handled().get(user, ())) for user in healthy) >= 500)
     one.kill()
     everything = expected(numbers)
     wait_until(lambda: all(shop.handled()[user] == everything[user] for user in healthy), 40)
@@ -283,19 +301,62 @@ def test_what_cannot_be_parked_quarantines_its_partition(tmp_path: Path, valkey:
     assert "no key that can be read" in broken["error"]["escalated"]
 
 
-def test_a_cursor_does_not_go_back_while_events_are_parked(shop: Shop) -> None:
-    shop.send(range(24), bad=[6])
+FORMS = """
+import os
+
+def guard(record):
+    if record.get("bad") and not os.path.exists("mended"):
+        raise ValueError(f"bad order {record['n']}")
+
+def done(record, event, ctx):
+    state = ctx.state_of(event.key)
+    state["seen"] = [*state.get("seen", []), record["n"]]
+
+async def one(event, ctx):
+    guard(event.value)
+    done(event.value, event, ctx)
+
+async def many(events, ctx):
+    for event in events:
+        guard(event.value)
+    for event in events:
+        done(event.value, event, ctx)
+
+async def loop(events, ctx):
+    async for event in events:
+        guard(event.value)
+        done(event.value, event, ctx)
+
+async def lists(events, ctx):
+    async for taken in events.take(5, within=0.05):
+        for event in taken:
+            guard(event.value)
+        for event in taken:
+            done(event.value, event, ctx)
+"""
+
+
+def test_every_form_of_handler_parks_and_replays(tmp_path: Path, valkey: Server, app_name: str) -> None:
+    common = "stream: orders, processes: 1, policy: QUARANTINE, scope: key, retry: {attempts: 1}"
+    forms = {"one": "", "many": ", batch: {size: 7, within: 20ms}", "loop": "", "lists": ""}
+    others = "".join(f"  {name}: {{{common}, handler: forms:{name}{more}}}\n" for name, more in forms.items())
+    shop = Shop(tmp_path, app_name, valkey.url, others=others)
+    (tmp_path / "forms.py").write_text(FORMS)
+    shop.send(range(60), bad=[12, 13])
     assert ups.command(shop.directory, "up", "--drain").returncode == 0
-    ended = ups.command(shop.directory, "seek", "bill", "--to", "earliest", "--yes")
-    assert ended.returncode == 1
-    assert "event(s) parked, and going back would bring earlier events of their keys after them" in ended.stderr
-    assert "nothing moved" in ended.stderr
-    shop.send(range(24, 48))
-    assert ups.command(shop.directory, "seek", "bill", "--to", "latest", "--yes").returncode == 0
+    everything = expected(range(60))
+
+    def seen(name: str) -> dict[str, list[int]]:
+        with connect_sync(shop.file) as client:
+            return {user: client.state(name, user).get("seen", []) for user in USERS}
+
+    for name in forms:
+        assert seen(name) == everything | {"ann": [0, 6], "bob": [1, 7]}, name
     shop.mend()
-    assert shop.replay("--yes").returncode == 0
-    assert shop.handled() == expected(range(24)), "what was parked is not lost by a seek ahead"
-    assert ups.command(shop.directory, "seek", "bill", "--to", "earliest", "--yes").returncode == 0
+    ended = shop.replay("--yes")
+    assert ended.returncode == 0, ended.stderr
+    for name in forms:
+        assert seen(name) == everything, name
 
 
 LETTERS = """
@@ -341,19 +402,3 @@ def test_dead_letters_have_a_processor_and_come_back_once_in_order(
     assert "0 dead letter(s), 4 taken back before" in ended.stderr
     assert shop.counts() == dict.fromkeys(USERS, 4)
     assert "is no dead letter stream" in shop.replay("--from-dead-letter", "bills").stderr
-
-
-def test_states_expire_and_are_read_by_a_command(tmp_path: Path, valkey: Server, app_name: str) -> None:
-    shop = Shop(tmp_path, app_name, valkey.url, more="    state: {ttl: 1h}")
-    shop.send(range(12))
-    assert ups.command(shop.directory, "up", "--drain").returncode == 0
-    ended = ups.command(shop.directory, "state", "get", "bill", "ann", "--json")
-    found = json.loads(ended.stdout)
-    assert found["state"] == {"count": 2}
-    assert 3_000_000 < found["ttl_ms"] <= 3_600_000
-    listed = ups.command(shop.directory, "state", "list", "bill", "--json").stdout.splitlines()
-    assert sorted(json.loads(line)["key"] for line in listed) == sorted(USERS)
-    assert 'ann\t{"count":2}' in ups.command(shop.directory, "state", "list", "bill").stdout
-    ended = ups.command(shop.directory, "state", "get", "bill", "nobody")
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert "needs a key" in ups.command(shop.directory, "state", "get", "bill").stderr

@@ -5,15 +5,15 @@
 -- ARGV[2] a mended record for that event, or ''   ARGV[3] '1' to accept that unread events were trimmed away
 -- Returns {'OK'} | {'CLEAR'} nothing blocks | {'CHANGED', failure record} | {'OWNED', owner}
 -- Atomic: the operator's decision is about one failure; it must not release another one.
-local h = redis.call('HMGET', KEYS[1], 'block', 'nonce', 'owner', 'cursor', 'count')
+local h = redis.call('HMGET', KEYS[1], 'block', 'nonce', 'owner', 'cursor')
 if not h[1] then return {'CLEAR'} end
 if (h[2] or '') ~= '' then return {'OWNED', h[3]} end
 if ARGV[1] ~= '' and not string.find(h[1], '"event":"' .. ARGV[1] .. '"', 1, true) then return {'CHANGED', h[1]} end
 redis.call('HDEL', KEYS[1], 'block')
 redis.call('HSET', KEYS[1], 'tries', '0', 'suspect', '0', 'sure', '0', 'death', '')
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'edit_id', ARGV[1], 'edit', ARGV[2]) end
-if ARGV[3] == '1' and redis.call('EXISTS', KEYS[2]) == 1 then
-  local info, added, deleted = redis.call('XINFO', 'STREAM', KEYS[2]), 0, '0-0'
+if ARGV[3] == '1' then
+  local info, added, deleted = redis.pcall('XINFO', 'STREAM', KEYS[2]), 0, '0-0' -- no stream: an error without items
   for i = 1, #info, 2 do
     if info[i] == 'entries-added' then added = info[i + 1]
     elseif info[i] == 'max-deleted-entry-id' then deleted = info[i + 1] end
@@ -25,7 +25,6 @@ if ARGV[3] == '1' and redis.call('EXISTS', KEYS[2]) == 1 then
     left = left + #page
     if #page > 0 then from = page[#page][1] end
   until #page < 1000
-  redis.call('HSET', KEYS[1], 'count', string.format('%.0f', math.max(tonumber(h[5] or '0'), added - left)),
-    'deleted', deleted)
+  redis.call('HSET', KEYS[1], 'count', string.format('%.0f', added - left), 'deleted', deleted)
 end
 return {'OK'}

@@ -62,6 +62,7 @@ if n > 0 then
   if gone > 0 or holes then gone = math.max(gone, added - tonumber(h[5]) - after(h[4])) end
   if gone <= 0 and holes then counted = deleted end
   if gone > 0 then return {'TRIMMED', string.format('%.0f', gone)} end
+  if added < count then return {'HISTORY'} end -- another stream in this one's place: it has not had what is passed
 end
 local function refusal(key, limit)
   -- Why nothing can be appended to this stream, or nil. Unread: what the slowest group has not passed.

@@ -91,6 +91,7 @@ def test_a_session_is_what_the_own_hash_says(desk: Desk) -> None:
     assert got == leases.Session(
         epoch=granted.epoch, nonce=str(2**62 + 1), cursor=ids[1].encode(), count=2, seq=1, tries=2, suspect=3,
         alone_until=4, sure=True, death="x", edit_id=ids[2].encode(), edit=b"{}", lost=1,
+        added=6,
     )  # fmt: skip
 
 

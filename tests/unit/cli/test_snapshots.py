@@ -31,6 +31,13 @@ def test_it_is_the_contract() -> None:
     }  # fmt: skip
 
 
+def test_what_a_failover_took_is_shown() -> None:
+    row = replace(ROW, lost=3, undone=2)
+    snapshot = Snapshot(0, (), (ProcessorStatus("billing", Policy.QUARANTINE, State.RUNNING, (row,)),))
+    (found,) = document(snapshot, "shop", "")["processors"]["billing"]["partitions"]
+    assert (found["lost"], found["undone"]) == (3, 2)
+
+
 def test_a_large_payload_is_cut_and_the_record_kept() -> None:
     record = {"event": "1-0", "payload": "x" * 5_000, "message": "m" * 5_000}
     row = replace(ROW, error=record, state=State.QUARANTINED)

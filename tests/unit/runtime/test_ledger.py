@@ -12,6 +12,7 @@ import pytest
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import ledger as module
+from runnelctl.runtime import sessions
 from runnelctl.runtime.context import Effect
 from runnelctl.runtime.ledger import Ledger
 from runnelctl.store.leases import Commit
@@ -303,15 +304,17 @@ def test_a_block_waits_for_the_last_of_a_commit_in_parts(desk: Bench, monkeypatc
 
 
 @pytest.mark.parametrize("word", [b"CURSOR", b"HISTORY"])
-def test_a_failover_while_the_lane_closes_releases_from_where_redis_is(desk: Bench, word: bytes) -> None:
+def test_a_failover_while_the_lane_closes_releases_from_where_redis_is(
+    desk: Bench, word: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The old cursor would be refused for ever; and a failure of the lost history must not block this one."""
     answers = [[word, b"5-0"], [b"OK"]]
     sent: list[Commit] = []
 
-    async def read_session(unit: Any) -> Any:
+    async def read_again(lane: Any, known: Any) -> Any:
         return session(cursor=b"5-0", count=5, seq=1)
 
-    desk.slice.read_session = read_session  # type: ignore[method-assign]
+    monkeypatch.setattr(sessions, "read_again", read_again)
 
     async def body() -> None:
         done(desk, 11, 12)
