@@ -102,7 +102,7 @@ def session(own: Own) -> Session:
     return Session(
         epoch=own.epoch, nonce=str(NONCE), cursor=own.cursor, count=own.count, seq=own.seq, tries=0, suspect=0,
         alone_until=0, sure=False, death="", edit_id=own.edit_id, edit=own.edit, lost=0,
-        parked=Lot(frozenset(own.parked), tuple(own.asked)),
+        parked=Lot(frozenset(own.parked), tuple(own.asked)), added=own.count,
     )  # fmt: skip
 
 
