@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from runnelctl import handling, layering
-from runnelctl.core.model import Batch, CommitBounds, Policy, Processor, Retry, Stream, Topology
+from runnelctl.core import matching
+from runnelctl.core.model import Batch, CommitBounds, Match, Policy, Processor, Retry, Stream, Topology
 from runnelctl.core.plan import plan
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
@@ -101,12 +102,12 @@ class Bench:
 
     def __init__(
         self, handler: Any, *, at: Session | None = None, batch: Batch | None = None, at_redis: Endpoint | None = None,
-        name: str = "shop", middleware: tuple[Any, ...] = (), **changed: Any,
+        name: str = "shop", middleware: tuple[Any, ...] = (), match: Match = (), **changed: Any,
     ) -> None:  # fmt: skip
         self.store = Store()
         made = plan(topology(name, batch=batch, **changed))
         self.board = Board(Shape(len(made.slots), len(made.units)))
-        self.wakes = tuple(signals.pipe() for _ in range(3))
+        self.wakes = {at: signals.pipe() for at in (0, -2, -1)}
         self.host = Host(
             plan=made, endpoint=at_redis or endpoint.unix("/nowhere"), member="h:1:x", board=self.board,
             directory="/nowhere", wakes=self.wakes, drain=False, digest="", embedded_root=None,
@@ -114,7 +115,8 @@ class Bench:
         self.slice = Slice(self.host, 0, 1)
         layers = tuple(layering.of(each, each.__name__) for each in middleware)
         form = handling.describe(handler, batch is not None)
-        self.slice.use(workload.surrounded(handler, form, None, layers, False))
+        work = workload.surrounded(handler, form, None, layers, False)
+        self.slice.use(workload.only(work, matching.compiled(match)) if match else work)
         if at_redis is None:
             self.slice.states_for = lambda unit: States(lambda key: f"state:{key}", self.store.states.get)  # type: ignore[method-assign]
         self.board.d[cells.H_DEADLINE] = math.inf
@@ -124,7 +126,7 @@ class Bench:
         self.slice.lanes[0] = self.lane
 
     def close(self) -> None:
-        for pair in self.wakes:
+        for pair in self.wakes.values():
             for fd in pair:
                 os.close(fd)
 

@@ -139,7 +139,7 @@ class Slice:
         """Something changed on the board, or may have: follow it."""
         signals.drain(self._host.wakes[self.slot.index][0])
         q = self.board.q
-        if q[self._cell(cells.S_ASKED)] == self.incarnation and not self._leaving:
+        if self.incarnation in (q[self._cell(cells.S_ASKED)], q[self._cell(cells.S_OUTDATED)]) and not self._leaving:
             self._recycle("asked to restart")
             return
         if self._looks != q[cells.H_LOOKS]:

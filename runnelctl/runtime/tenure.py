@@ -102,7 +102,7 @@ class Tenure:
         in_flight = [flying for unit in units if (flying := self._in_flight(unit, judged)) is not None]
         kind = q[base + cells.S_CAUSE]
         cause = Cause.PUT_DOWN if kind in _PUT_DOWN else Cause.TIMED_OUT if kind == cells.CAUSE_TIMEOUT else Cause.DIED
-        timeout_s = self.topology.processors[self.plan.slots[slot].processor].timeout_ms / 1000
+        timeout_s = self.plan.processor(self.plan.slots[slot]).timeout_ms / 1000
         due = charges.charged(cause, in_flight, timeout_s)
         death = self.board.read_text(slot)
         for unit in units:
@@ -124,7 +124,7 @@ class Tenure:
         found = False
         if self.board.q[cells.H_REPLAYED] != self.board.q[cells.H_REPLAYS]:
             return found  # they are about to get another chance
-        for slot in self.plan.slots:
+        for slot in (slot for slot in self.plan.slots if not slot.retired):
             loops = self.board.q[self.board.slot(slot.index) + cells.S_CAUSE] == cells.CAUSE_CRASH_LOOP
             if loops and slot.processor not in self.halted:
                 record = halts.crash_loop(self.host, slot, self.board.read_text(slot.index))
@@ -179,7 +179,7 @@ class Tenure:
         wishes: list[Wish] = []
         self.unsatisfied = False
         for unit, holding in zip(self.plan.units, holdings, strict=True):
-            wish = await self._reconcile(wire, unit, holding, target[unit.index], members)
+            wish = await self._reconcile(wire, unit, holding, target.get(unit.index), members)
             if wish is not None:
                 wishes.append(wish)
         await self._take(wire, wishes)
@@ -234,7 +234,7 @@ class Tenure:
             if not ours or sought or (target is not None and target[1] != at):
                 self._give_up(unit)
             return None
-        if holding.record is not None:
+        if holding.record is not None and not unit.retired:
             if halts.state_of(holding.record) == cells.STATE_HALTED:
                 await self._halt(wire, unit.processor, holding.record)
             return None

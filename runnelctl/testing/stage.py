@@ -111,7 +111,7 @@ def host_of(plan: Plan) -> Host:
     board = Board(Shape(len(plan.slots), len(plan.units)))
     board.d[cells.H_DEADLINE] = math.inf
     return Host(
-        plan=plan, endpoint=endpoint.unix("/nowhere"), member="test:0:0", board=board, directory="", wakes=(),
+        plan=plan, endpoint=endpoint.unix("/nowhere"), member="test:0:0", board=board, directory="", wakes={},
         drain=False, digest="", embedded_root=None,
     )  # fmt: skip
 
