@@ -83,6 +83,8 @@ class Store:
             if op == "S":
                 self.states[key] = bytes(arguments[at + 2])  # type: ignore[arg-type]
                 at += 3
+            elif op == "A":
+                at += 4
             elif op == "D":
                 self.states.pop(key, None)
                 at += 2
@@ -122,7 +124,8 @@ class Bench:
         self.board.d[cells.H_DEADLINE] = math.inf
         base = self.board.unit(0)
         self.board.q[base + cells.U_GRANT] = self.board.q[base + cells.U_WANTED] = 1
-        self.lane = Lane(self.slice, 0, 1, at or session())
+        at = at or session()
+        self.lane = self.slice.lane_type(at)(self.slice, 0, 1, at)
         self.slice.lanes[0] = self.lane
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from runnelctl.store.leases import Commit
 from runnelctl.store.wire import Argument, encoded
 
 #: What follows the number of an effect's key: numbers of more keys, then so many words.
-_MORE = {"S": (0, 1), "D": (0, 0), "T": (0, 2), "P": (1, 3), "U": (2, 2), "F": (2, 3)}
+_MORE = {"S": (0, 1), "D": (0, 0), "T": (0, 2), "P": (1, 3), "U": (2, 2), "F": (2, 3), "A": (0, 2)}
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Own:
     block: str = ""
     edit_id: bytes = b""
     edit: bytes = b""
+    above: bytes = b""  # ids of events that are done behind the cursor
     parked: dict[str, str] = field(default_factory=dict)  # key -> its failure record
     asked: dict[str, None] = field(default_factory=dict)  # keys to be replayed
 
@@ -84,6 +85,8 @@ class Memory:
             self.append(key, [_bytes(word) for word in words[1:]])
         elif op == "L":
             self.logs.setdefault(key, []).append([_bytes(word) for word in words[1:]])
+        elif op == "A":
+            own.above = _bytes(words[0])
         elif op == "P":
             _, event_key, element, record = words
             self.lists.setdefault(key, []).append(_bytes(element))

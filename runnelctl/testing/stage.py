@@ -90,9 +90,6 @@ class _Slice(Slice):
         states._fetch = lambda name: self.memory.states.get(encoded(name))
         return states
 
-    async def read_session(self, unit: Unit) -> Session:
-        return session(self.own(unit))
-
     def own(self, unit: Unit) -> Own:
         return self.memory.own(keys.own(self.topology.name, unit.stream, unit.partition, unit.processor))
 
@@ -103,6 +100,7 @@ def session(own: Own) -> Session:
         epoch=own.epoch, nonce=str(NONCE), cursor=own.cursor, count=own.count, seq=own.seq, tries=0, suspect=0,
         alone_until=0, sure=False, death="", edit_id=own.edit_id, edit=own.edit, lost=0,
         parked=Lot(frozenset(own.parked), tuple(own.asked)), added=own.count,
+        above=frozenset(own.above.split()),
     )  # fmt: skip
 
 
@@ -145,7 +143,8 @@ class Stage:
         own, base, q = self.slice.own(unit), self.slice.board.unit(unit.index), self.slice.board.q
         own.epoch, own.seq = own.epoch + 1, 0
         q[base + cells.U_GRANT] = q[base + cells.U_WANTED] = 1
-        lane = self.slice.lanes[unit.index] = Lane(self.slice, unit.index, 1, session(own))
+        at = session(own)
+        lane = self.slice.lanes[unit.index] = self.slice.lane_type(at)(self.slice, unit.index, 1, at)
         task = asyncio.get_running_loop().create_task(lane.drive())
         self._driving[unit.index] = task
         task.add_done_callback(lambda task: self._over(lane, task))

@@ -137,6 +137,19 @@ def test_a_key_is_parked_and_replayed() -> None:
             harness.replay("handler", key="ada")
 
 
+def test_keys_run_side_by_side_on_the_virtual_clock() -> None:
+    async def handler(event: Event, ctx: Any) -> None:
+        await asyncio.sleep(10)
+        ctx.state["n"] = [*ctx.state.get("n", []), event.value["n"]]
+
+    settings: dict[str, Any] = {"order": "key", "concurrency": 8, "stream": {"key": "k"}}
+    with Harness.of(handler, **settings) as harness:
+        harness.send_many("events", [{"k": f"k{number % 4}", "n": number} for number in range(8)])
+        harness.run()
+        assert [harness.state("handler", f"k{key}") for key in range(4)] == [{"n": [key, key + 4]} for key in range(4)]
+        assert 20 <= harness.elapsed_s < 30, "four at a time"
+
+
 def test_one_handler() -> None:
     seen: list[Any] = []
 
