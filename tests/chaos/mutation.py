@@ -148,7 +148,10 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "no-deadline": Mutant(
         "a slice goes on after its host's lease has run out",
-        (_py("lane", "elif now >= deadline:", "elif False:"),),
+        (
+            _py("lane", "elif now >= deadline:", "elif False:"),
+            _py("lane", "min(monotonic() + TURN_S, deadline)", "monotonic() + TURN_S"),
+        ),
         frozenset({"epochs", "overlap", "repeats"}),
         _run("stop-beats", minutes=0.5, pace_s=12.0, seed=6),
     ),
