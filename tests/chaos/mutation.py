@@ -106,16 +106,6 @@ MUTANTS: dict[str, Mutant] = {
         frozenset({"epochs", "fence", "repeats"}),
         _run("kill-host"),
     ),
-    "late-beat-rejoins": Mutant(
-        "a beat that comes late undoes an expulsion",
-        (
-            _lua(
-                "member_beat", "if ARGV[4] == '1' or redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then", "if true then"
-            ),
-        ),
-        frozenset({"epochs", "overlap", "repeats", "fence"}),
-        _run("stop-beats", minutes=0.5, pace_s=12.0, seed=6),
-    ),
     "no-reaping": Mutant(
         "the leases of a dead slice are not released",
         (_py("tenure", "            await self._bury(wire, slot, units)\n", ""),),
