@@ -244,15 +244,3 @@ def test_the_death_of_the_tasks_process_costs_the_run_and_nothing_else(
     assert len(notes(tmp_path, "blocking")) == 1 and len(notes(tmp_path, "first")) == 1, "on: start is not repeated"
     assert slices < {child.pid for child in psutil.Process(up.pid).children()}
     assert up.stop() == 0
-
-
-def test_a_host_stops_while_redis_is_away_and_a_tick_waits_for_it(
-    tmp_path: Path, valkey_own: Server, app_name: str, start_up: Callable[..., Up]
-) -> None:
-    make(tmp_path, app_name, valkey_own.url, LED)
-    up = start_up(tmp_path).wait_ready()
-    wait_until(lambda: notes(tmp_path, "lead"))
-    valkey_own.kill()
-    wait_until(lambda: "tasks     │" in up.output and "cannot connect" in up.output)
-    assert up.stop() == 0
-    assert "did not finish in time" not in up.output
