@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from runnelctl import handling, layering
-from runnelctl.core.model import Batch, CommitBounds, Policy, Processor, Retry, Stream, Topology
+from runnelctl.core import matching
+from runnelctl.core.model import Batch, CommitBounds, Match, Policy, Processor, Retry, Stream, Topology
 from runnelctl.core.plan import plan
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, signals, workload
+from runnelctl.runtime import signals, workload
 from runnelctl.runtime.board import Board, Shape
 from runnelctl.runtime.context import States
 from runnelctl.runtime.host import Host
@@ -82,6 +83,8 @@ class Store:
             if op == "S":
                 self.states[key] = bytes(arguments[at + 2])  # type: ignore[arg-type]
                 at += 3
+            elif op == "A":
+                at += 4
             elif op == "D":
                 self.states.pop(key, None)
                 at += 2
@@ -101,7 +104,7 @@ class Bench:
 
     def __init__(
         self, handler: Any, *, at: Session | None = None, batch: Batch | None = None, at_redis: Endpoint | None = None,
-        name: str = "shop", middleware: tuple[Any, ...] = (), **changed: Any,
+        name: str = "shop", middleware: tuple[Any, ...] = (), match: Match = (), **changed: Any,
     ) -> None:  # fmt: skip
         self.store = Store()
         made = plan(topology(name, batch=batch, **changed))
@@ -113,16 +116,16 @@ class Bench:
         )  # fmt: skip
         self.slice = Slice(self.host, 0, 1)
         layers = tuple(layering.of(each, each.__name__) for each in middleware)
-        work = workload.surrounded(handler, handling.describe(handler, batch is not None), None, layers, False)
-        self.slice.handler, self.slice.form = work.handler, work.form
-        self.slice.layers, self.slice.checked, self.slice.matches = work.layers, work.checked, work.matches
-        self.slice.call = calls.form_of(self.slice.processor, self.slice.form)
+        form = handling.describe(handler, batch is not None)
+        work = workload.surrounded(handler, form, None, layers, False)
+        self.slice.use(workload.only(work, matching.compiled(match)) if match else work)
         if at_redis is None:
             self.slice.states_for = lambda unit: States(lambda key: f"state:{key}", self.store.states.get)  # type: ignore[method-assign]
         self.board.d[cells.H_DEADLINE] = math.inf
         base = self.board.unit(0)
         self.board.q[base + cells.U_GRANT] = self.board.q[base + cells.U_WANTED] = 1
-        self.lane = Lane(self.slice, 0, 1, at or session())
+        at = at or session()
+        self.lane = self.slice.lane_type(at)(self.slice, 0, 1, at)
         self.slice.lanes[0] = self.lane
 
     def close(self) -> None:
