@@ -78,16 +78,6 @@ MUTANTS: dict[str, Mutant] = {
         frozenset({"fence"}),
         duel="stale-cursor",
     ),
-    "no-history": Mutant(
-        "commit takes events that a failover took away",
-        (
-            _lua(
-                "commit", "if info.err or #redis.call('XRANGE', events, ARGV[5], ARGV[5]) ~= 1 then", "if info.err then"
-            ),
-        ),
-        frozenset({"inside", "counts", "loss"}),
-        _run("failover", sleep_ms=300.0, rate=12.0, keys=200, warm_events=20, minutes=0.35, pace_s=3.5),
-    ),
     "no-trim-check": Mutant(
         "commit does not notice what a stranger removed",
         (_lua("commit", "if gone > 0 then return {'TRIMMED', string.format('%.0f', gone)} end", ""),),
