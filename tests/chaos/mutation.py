@@ -130,7 +130,7 @@ MUTANTS: dict[str, Mutant] = {
         "a slice goes on after its host's lease has run out",
         (
             _py("lane", "elif now >= deadline:", "elif False:"),
-            _py("lane", "min(monotonic() + TURN_S, deadline)", "monotonic() + TURN_S"),
+            _py("lane", "min(monotonic() + self._turn_s, deadline)", "monotonic() + self._turn_s"),
         ),
         frozenset({"epochs", "overlap", "repeats"}),
         _run("stop-beats", minutes=0.5, pace_s=12.0, seed=6),
@@ -138,7 +138,7 @@ MUTANTS: dict[str, Mutant] = {
     "stale-prefetch": Mutant(
         "what was fetched is kept over a reconnect",
         (
-            _py("lane", "        self.intake.restart(self.intake.fetched)\n", ""),
+            _py("lane", "        intake.restart(intake.fetched)\n", ""),
             _py("lane", "        self.intake.restart(session.cursor)\n", ""),
         ),
         frozenset({"loss", "counts", "inside", "repeats", "order", "leftovers"}),
