@@ -4,7 +4,7 @@ BIN := $(if $(wildcard .venv/bin/python),.venv/bin/,)
 PYTHON := $(BIN)python
 SOURCES := runnelctl tests benchmarks topologies docs
 
-.PHONY: help venv check lint format test soak bench docs
+.PHONY: help venv check lint format test soak chaos mutants bench docs
 .DEFAULT_GOAL := help
 
 help:          ## list these
@@ -31,6 +31,12 @@ test:          ## the tests that run everywhere, in minutes
 
 soak:          ## the full-size runs: many processes, many kills, long
 	$(PYTHON) -m pytest -m soak -n 0 --timeout 3600
+
+chaos:         ## faults for hours, until 1,000 injections and 5 million events; REPORT=DIR to go on
+	$(PYTHON) -m tests.chaos.soak --report $(or $(REPORT),/tmp/chaos-report)
+
+mutants:       ## the checker on deliberate defects, a quarter of an hour
+	$(PYTHON) -m tests.chaos.mutants
 
 bench:         ## one slice beside the raw loop, on this machine
 	$(PYTHON) -m benchmarks.drain

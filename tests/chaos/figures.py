@@ -35,7 +35,9 @@ class Figure:
 FIGURES: dict[str, Figure] = {
     "slice": Figure(
         "slice kill -9 to the next effect of its partitions", "kill-slice", "p99", 1_000,
-        {"seed": 21, "minutes": 1.2, "pace_s": 2.0, "rate": 1_600.0, "aftermath_ttls": 0.5},
+        # Many slots, each killed about once a minute: deaths in a row are answered by pauses, and six by a halt.
+        {"seed": 21, "minutes": 1.3, "pace_s": 3.0, "rate": 2_400.0, "partitions": 48, "slices": 4,
+         "aftermath_ttls": 0.5, "sleep_ms": 0.0},
     ),
     "host": Figure(
         "host lost to the next effect of its partitions, ttl 6 s", "power", "p99", 8_500,

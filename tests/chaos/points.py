@@ -98,7 +98,7 @@ def _told(history: History) -> Iterator[str]:
             yield f"{action['nemesis']}: {len(action['passed'])} removed event(s) were passed over without a word"
         if "said" in action and action["said"] != len(action["lost"]):
             yield f"{action['nemesis']}: {action['said']} event(s) are said to be lost, {len(action['lost'])} are"
-    if history.alarms and not history.cuts:
+    if history.alarms and not history.cuts and not history.removed:
         yield f"Redis is said to have lost something, which it has not: {history.alarms[:_SHOWN]}"
 
 
