@@ -32,6 +32,7 @@ processors:
 """
 HANDLER = """
 import os, time
+time.sleep({importing})
 log = os.open("effects", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 async def note(event, ctx):
@@ -43,7 +44,8 @@ def main() -> None:
     """Run the rounds and print what they cost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=6)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--importing", type=float, default=0.5, help="seconds that the handler's import takes")
+    arguments = parser.parse_args()
     program = binary("valkey")
     assert program is not None
     server = Server(program)
@@ -51,14 +53,14 @@ def main() -> None:
     place = Path(tempfile.mkdtemp(prefix="handover-"))
     (place / "topology.yaml").write_text(TOPOLOGY.format(url=server.url))
     (place / "topology.yaml").chmod(0o644)
-    (place / "effects.py").write_text(HANDLER)
+    (place / "effects.py").write_text(HANDLER.format(importing=arguments.importing))
     enough = threading.Event()
     sender = threading.Thread(target=_send, args=(place, enough), daemon=True)
     stays = _up(place)
     try:
         sender.start()
         marks: list[tuple[str, int]] = []
-        for _ in range(rounds):
+        for _ in range(arguments.rounds):
             marks.append(("join", time.monotonic_ns()))
             joins = _up(place)
             time.sleep(1.5)

@@ -23,6 +23,7 @@ from runnelctl.runtime import leadership, listening, loglines, neighbours, repor
 from runnelctl.runtime.drain import Drain
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.rolling import Rolling
+from runnelctl.runtime.serverwatch import ServerWatch
 from runnelctl.runtime.stall import Stall
 from runnelctl.runtime.tenure import Tenure
 from runnelctl.runtime.trimmer import Trimmer
@@ -49,6 +50,7 @@ class Keeper:
         self.stall = Stall(host, self.log)
         self.rolling = Rolling(host)
         self.trimmer = Trimmer(host, self.log)
+        self.server = ServerWatch(self.log)
         self._wake = asyncio.Event()
         self._wake.set()
         self._news = True  # membership or ownership may have changed since we looked
@@ -148,6 +150,7 @@ class Keeper:
         if not stopping:
             await self.stall.look(wire, monotonic())
             await self.trimmer.look(wire, monotonic())
+            await self.server.look(wire, monotonic())
             self._conclude(await self.drain.look(wire) if self.drain is not None else cells.OUTCOME_NONE)
         return False
 
