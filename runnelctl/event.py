@@ -112,6 +112,12 @@ class Event(msgspec.Struct, eq=False, gc=False):
         return fields[1] if fields[0] == b"data" else self._field(b"data") or b""
 
     @property
+    def data(self) -> dict[bytes, bytes]:
+        """The whole entry as Redis has it, names and values, as Runnel's events have it."""
+        fields = self._fields
+        return dict(zip(fields[::2], fields[1::2], strict=True))
+
+    @property
     def key(self) -> str:
         """The routing key: from the entry, or from the record where a foreign sender left it out."""
         fields = self._fields

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from runnelctl import handling, layering
-from runnelctl.core.model import Batch, CommitBounds, Policy, Processor, Retry, Stream, Topology
+from runnelctl.core import matching
+from runnelctl.core.model import Batch, CommitBounds, Match, Policy, Processor, Retry, Stream, Topology
 from runnelctl.core.plan import plan
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
@@ -82,6 +83,8 @@ class Store:
             if op == "S":
                 self.states[key] = bytes(arguments[at + 2])  # type: ignore[arg-type]
                 at += 3
+            elif op == "A":
+                at += 4
             elif op == "D":
                 self.states.pop(key, None)
                 at += 2
@@ -101,12 +104,12 @@ class Bench:
 
     def __init__(
         self, handler: Any, *, at: Session | None = None, batch: Batch | None = None, at_redis: Endpoint | None = None,
-        name: str = "shop", middleware: tuple[Any, ...] = (), **changed: Any,
+        name: str = "shop", middleware: tuple[Any, ...] = (), match: Match = (), **changed: Any,
     ) -> None:  # fmt: skip
         self.store = Store()
         made = plan(topology(name, batch=batch, **changed))
         self.board = Board(Shape(len(made.slots), len(made.units)))
-        self.wakes = tuple(signals.pipe() for _ in range(3))
+        self.wakes = {at: signals.pipe() for at in (0, -2, -1)}
         self.host = Host(
             plan=made, endpoint=at_redis or endpoint.unix("/nowhere"), member="h:1:x", board=self.board,
             directory="/nowhere", wakes=self.wakes, drain=False, digest="", embedded_root=None,
@@ -114,6 +117,8 @@ class Bench:
         self.slice = Slice(self.host, 0, 1)
         layers = tuple(layering.of(each, each.__name__) for each in middleware)
         work = workload.surrounded(handler, handling.describe(handler, batch is not None), None, layers, False)
+        if match:
+            work = workload.only(work, matching.compiled(match))
         self.slice.handler, self.slice.form = work.handler, work.form
         self.slice.layers, self.slice.checked, self.slice.matches = work.layers, work.checked, work.matches
         self.slice.call = calls.form_of(self.slice.processor, self.slice.form)
@@ -122,11 +127,12 @@ class Bench:
         self.board.d[cells.H_DEADLINE] = math.inf
         base = self.board.unit(0)
         self.board.q[base + cells.U_GRANT] = self.board.q[base + cells.U_WANTED] = 1
-        self.lane = Lane(self.slice, 0, 1, at or session())
+        at = at or session()
+        self.lane = self.slice.lane_type(at)(self.slice, 0, 1, at)
         self.slice.lanes[0] = self.lane
 
     def close(self) -> None:
-        for pair in self.wakes:
+        for pair in self.wakes.values():
             for fd in pair:
                 os.close(fd)
 

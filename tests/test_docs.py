@@ -172,3 +172,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 def _anchors(path: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def test_tests_that_a_page_names_are_there() -> None:
+    """A row of a table names a test by its file and `test_…`: both exist."""
+    for page in PAGES:
+        for link, names in re.findall(r"\]\((\S*?test_\w+\.py)\)((?:,? `test_\w+`)+)", page.read_text("utf-8")):
+            source = (page.parent / link).read_text("utf-8")
+            for name in re.findall(r"`(test_\w+)`", names):
+                assert f"def {name}(" in source, f"{page_name(page)}: {link} has no {name}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import handler_trial, options
+from runnelctl.cli import handler_trial, options, recordcheck
 from runnelctl.cli.handler_trial import Subject
 
 #: Where the file names code that is no handler -> the key that names it.
@@ -41,12 +42,13 @@ def command(file: Path, as_json: bool) -> int:
     return errors.EXIT_USAGE if problems else errors.EXIT_OK
 
 
-def everything(file: Path) -> tuple[topology.Examined, list[errors.Problem]]:
-    """What can be said of a file, and every mistake in it and in what it names."""
-    examined = topology.examine(file)
+def everything(file: Path, overrides: dict[str, Any] | None = None) -> tuple[topology.Examined, list[errors.Problem]]:
+    """What can be said of a file, and every mistake in it and in what it names. `overrides`: as in topology.load."""
+    examined = topology.examine(file, overrides=overrides)
     problems, doubts = _tried(examined)
-    examined.warnings.extend(doubts)
-    return examined, sorted([*examined.problems, *problems])
+    more, more_doubts = recordcheck.tried(examined)
+    examined.warnings.extend([*doubts, *more_doubts])
+    return examined, sorted([*examined.problems, *problems, *more])
 
 
 def _tried(examined: topology.Examined) -> tuple[list[errors.Problem], list[errors.Problem]]:

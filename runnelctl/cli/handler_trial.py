@@ -76,7 +76,7 @@ def _run(subjects: list[Subject], pythonpath: Sequence[str], timeout_s: float) -
             stderr=subprocess.DEVNULL,
             pass_fds=(request.fileno(), answer.fileno()),
             start_new_session=True,
-            env=_environ(),
+            env=environ(),
         )
         try:
             end: str | None = _phrase(child.wait(timeout_s))
@@ -88,7 +88,7 @@ def _run(subjects: list[Subject], pythonpath: Sequence[str], timeout_s: float) -
         return [Verdict(*json.loads(line)) for line in answer.read().splitlines()], end
 
 
-def _environ() -> dict[str, str]:
+def environ() -> dict[str, str]:
     """This process's environment, so that the child finds this package however it was found here."""
     root = str(Path(handling.__file__).parent.parent)
     before = os.environ.get("PYTHONPATH")

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -29,31 +30,40 @@ SHOWN_BYTES = 8_000
 @click.option("-d", "--detach", is_flag=True, help="Run in the background; see `runnelctl logs`, `status` and `down`.")
 @click.option("--wait", is_flag=True, help="With --detach: return once every slice is ready.")
 @click.option("--drain", is_flag=True, help="Exit 0 once everything that is there now is handled.")
+@click.option("--rolling", is_flag=True, help="Run beside hosts of another version of the file, if that is safe.")
+@click.option("--start", type=click.Choice(["fork", "spawn"]), help="How processes are started; before the file's.")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="As log: {level: …} in the file."
 )
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="As log: {format: …}: a JSON object per line.")
 def command(
-    file: Path, only: str | None, detach: bool, wait: bool, drain: bool, log_level: str | None, log_format: str | None
+    file: Path,
+    only: str | None,
+    detach: bool,
+    wait: bool,
+    drain: bool,
+    rolling: bool,
+    start: str | None,
+    log_level: str | None,
+    log_format: str | None,
 ) -> int:
     """Run the topology: one process per slice, restarted by policy, one owner per partition across all hosts.
 
     The first Ctrl-C drains, a second one forces. Exits 0 done or drained, 3 if a handler cannot start, 4 if halted by
     policy, 69 if Redis cannot be reached, 130 if forced.
     """
-    described, warnings = topology.load_with_warnings(
-        file, overrides={"log.level": log_level, "log.format": log_format}
-    )
+    overrides = {"start": start, "log.level": log_level, "log.format": log_format}
+    described, warnings = topology.load_with_warnings(file, overrides=overrides)
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)
     chosen = _chosen(described, only)
     base = homes.root()
     homes.sweep(base, described.name)
     with reach(described.redis, described.name) as reached:
-        notes = _notes(described, reached, hosting.admitted(described, reached, base), chosen)
+        notes = _notes(described, reached, hosting.admitted(described, reached, base, rolling=rolling), chosen)
         if detach:
-            return _in_background(described, reached, base, notes, chosen, drain=drain, wait=wait)
-        return hosting.run(described, reached, base, notes, chosen, drain=drain)
+            return _in_background(described, reached, base, notes, chosen, overrides, drain=drain, wait=wait)
+        return hosting.run(described, reached, base, notes, chosen, drain=drain, overrides=overrides)
 
 
 def _chosen(described: Topology, only: str | None) -> list[str]:
@@ -84,14 +94,22 @@ def _notes(described: Topology, reached: Reached, fitness: Fitness, chosen: list
 
 
 def _in_background(
-    described: Topology, reached: Reached, base: Path, notes: list[str], chosen: list[str], *, drain: bool, wait: bool
+    described: Topology,
+    reached: Reached,
+    base: Path,
+    notes: list[str],
+    chosen: list[str],
+    overrides: Mapping[str, str | None],
+    *,
+    drain: bool,
+    wait: bool,
 ) -> int:
     pid = launch.detach(base, described.name)
     if pid:
         return _watch_start(base, described.name, pid, wait=wait)
     code = errors.EXIT_ERROR
     try:
-        code = hosting.run(described, reached, base, notes, chosen, drain=drain, detached=True)
+        code = hosting.run(described, reached, base, notes, chosen, drain=drain, detached=True, overrides=overrides)
     except errors.RunnelctlError as error:
         click.echo(f"runnelctl: {error}", err=True)
         code = error.exit_code

@@ -52,6 +52,29 @@ def changes(
     return found
 
 
+#: Of streams and processors: what hosts that run side by side must agree on. It decides where an event is, how it is
+#: read, and what a cursor means; the rest is a matter of how a host treats the events that it has.
+_SHARED = {
+    "streams": ("partitions", "partitioner", "key", "codec", "compression"),
+    "processors": ("stream", "order", "scope"),
+}
+
+
+def conflicts(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+    """What keeps hosts of two versions of a file from running side by side, a phrase each: `lease.ttl_ms: 6000 here,
+    2000 there`. Whatever only one of them has is no conflict: the other has no share in it."""
+    return [
+        f"{path}: {here[path]} here, {there[path]} there"
+        for path in sorted(here.keys() & there.keys())
+        if here[path] != there[path] and _is_shared(path)
+    ]
+
+
+def _is_shared(path: str) -> bool:
+    kind, _, rest = path.partition(".")
+    return kind == "lease" or rest.rpartition(".")[2] in _SHARED.get(kind, ())
+
+
 def _changed(what: str, name: str, here: Mapping[str, str], there: Mapping[str, str]) -> list[Change]:
     prefix = f"{what}s.{name}."
     if not any(path.startswith(prefix) for path in there):

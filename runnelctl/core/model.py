@@ -39,6 +39,13 @@ class Validate(enum.Enum):
         return self in (Validate.READ, Validate.BOTH)
 
 
+class Order(enum.Enum):
+    """What an event waits for: the one before it in its partition, or only the one before it of its key."""
+
+    PARTITION = "partition"
+    KEY = "key"
+
+
 #: Codecs and compressions that are no user's own.
 CODECS = ("json", "msgpack", "fields")
 COMPRESSIONS = ("none", "zstd", "lz4", "gzip")
@@ -163,6 +170,8 @@ class Processor:
     policy: Policy = Policy.HALT
     scope: Scope = Scope.PARTITION
     max_parked: ParkingBounds = field(default_factory=ParkingBounds)
+    order: Order = Order.PARTITION
+    concurrency: int = 1  # with Order.KEY: handlers at once, per partition
     state_ttl_ms: int | None = None  # how long a state outlives its key's last event that used it; None: for ever
     retry: Retry = field(default_factory=Retry)
     timeout_ms: int = 30_000

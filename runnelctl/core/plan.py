@@ -5,8 +5,9 @@ The numbers are the same in every process of a host, since all of them get the s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from runnelctl.core.model import Processor, Stream, Task, Topology
 
@@ -19,6 +20,7 @@ class Unit:
     processor: str
     stream: str
     partition: int
+    retired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Slot:
     index: int
     processor: str
     number: int
+    retired: bool = False
 
     @property
     def runs_tasks(self) -> bool:
@@ -46,6 +49,9 @@ class Plan:
 
     A partial plan has some partitions only. Such a host takes what it came for and competes for nothing else: it shows
     no capacity, so that the others count without it and wait for what it holds.
+
+    An index is a place on the board, and keeps its meaning when the file is reloaded (see `replan`): what is gone stays
+    in its place, retired. `gone`: the processors that are in no file any more, as long as something of them is there.
     """
 
     topology: Topology
@@ -54,27 +60,35 @@ class Plan:
     partial: bool = False
     tasks: tuple[Task, ...] = ()
     tasks_slot: Slot | None = None
+    gone: Mapping[str, Processor] = field(default_factory=dict)
+    gone_tasks: frozenset[int] = frozenset()  # indices of tasks that are in no file any more, or run at other times now
 
     @property
     def places(self) -> tuple[Slot, ...]:
         """All slots: those of slices, and that of the tasks."""
-        return self.slots if self.tasks_slot is None else (*self.slots, self.tasks_slot)
+        present = len(self.tasks) > len(self.gone_tasks)
+        return (*self.slots, self.tasks_slot) if self.tasks_slot is not None and present else self.slots
 
     def processor(self, of: Unit | Slot) -> Processor:
-        return self.topology.processors[of.processor]
+        found = self.topology.processors.get(of.processor)
+        return self.gone[of.processor] if found is None else found
 
     def stream(self, unit: Unit) -> Stream:
         return self.topology.streams[unit.stream]
 
     def slots_of(self, processor: str) -> tuple[Slot, ...]:
-        return tuple(slot for slot in self.slots if slot.processor == processor)
+        return tuple(slot for slot in self.slots if slot.processor == processor and not slot.retired)
 
     def units_of(self, processor: str) -> tuple[Unit, ...]:
-        return tuple(unit for unit in self.units if unit.processor == processor)
+        return tuple(unit for unit in self.units if unit.processor == processor and not unit.retired)
 
     @property
     def processors(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(slot.processor for slot in self.slots))
+        return tuple(dict.fromkeys(slot.processor for slot in self.slots if not slot.retired))
+
+
+#: Slots that a reload may add; the place of the tasks process lies behind them. Of units and tasks it may add more.
+ROOM = 256
 
 
 def plan(
@@ -100,5 +114,36 @@ def plan(
     )
     return Plan(
         topology, tuple(slots), tuple(units), partial=partitions is not None,
-        tasks=tasks, tasks_slot=Slot(len(slots), "", 0) if tasks else None,
+        tasks=tasks, tasks_slot=Slot(len(slots) + ROOM, "", 0),
     )  # fmt: skip
+
+
+def replan(old: Plan, topology: Topology, only: Collection[str] | None) -> Plan:
+    """The plan after a reload: what was there before keeps its index, what is new comes behind, what is gone is
+    retired. A task that is due at other times than before counts as another one: its ticks are."""
+    fresh = plan(topology, only)
+    slots = _merged(old.slots, fresh.slots, lambda slot: (slot.processor, slot.number))
+    units = _merged(old.units, fresh.units, lambda unit: (unit.processor, unit.stream, unit.partition))
+    gone = {**old.gone, **old.topology.processors}
+    tasks = {_ticks(task): task for task in fresh.tasks}
+    at = {_ticks(task): number for number, task in enumerate(old.tasks)}  # the last one where several were alike
+    kept_tasks = [tasks.pop(_ticks(task), task) if at[_ticks(task)] == n else task for n, task in enumerate(old.tasks)]
+    present = {id(task) for task in fresh.tasks}
+    return replace(
+        fresh, slots=slots, units=units, tasks_slot=old.tasks_slot, tasks=(*kept_tasks, *tasks.values()),
+        gone_tasks=frozenset(number for number, task in enumerate(kept_tasks) if id(task) not in present),
+        gone={name: about for name, about in gone.items() if name not in topology.processors},
+    )  # fmt: skip
+
+
+def _ticks(task: Task) -> object:
+    """What decides when a task is due, and by which clock."""
+    return task.name, task.on_start, task.every_ms, task.cron, task.timezone, task.leader
+
+
+def _merged(old: Sequence[Any], fresh: Sequence[Any], identity: Callable[[Any], object]) -> tuple[Any, ...]:
+    """Slots or units: the old ones in their places, and what is new of the fresh ones behind them."""
+    wanted, known = {identity(each) for each in fresh}, {identity(each) for each in old}
+    kept = [replace(each, retired=identity(each) not in wanted) for each in old]
+    added = [each for each in fresh if identity(each) not in known]
+    return (*kept, *(replace(each, index=len(kept) + at) for at, each in enumerate(added)))

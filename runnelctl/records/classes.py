@@ -19,6 +19,8 @@ from runnelctl.records import wording
 
 _SHOWN_ERRORS = 3
 
+encode_json = msgspec.json.encode
+
 
 class RecordClass:
     """One record class, compiled. Every decoder raises RecordError, naming the path, for what does not fit."""
@@ -43,13 +45,14 @@ class RecordClass:
 
     def from_plain(self, value: Any) -> Any:
         """The instance for a decoded value; bytes may stand in it as they are."""
-        if self._adapter is None:
-            return self._made(lambda: msgspec.convert(value, self.target, builtin_types=(bytes, bytearray)))
+        adapter, target = self._adapter, self.target
         try:
-            return self._made(self._adapter.validate_python, value)
+            if adapter is None:
+                return self._made(lambda: msgspec.convert(value, target, builtin_types=(bytes, bytearray)))
+            return self._made(adapter.validate_python, value)
         except RecordError:
-            try:  # a strict model takes a date from JSON's text, and from nothing else but a date
-                return self._adapter.validate_json(msgspec.json.encode(value))
+            try:  # bytes may be base64 as JSON has them; a strict model takes dates from JSON's text only
+                return msgspec.convert(value, target) if adapter is None else adapter.validate_json(encode_json(value))
             except Exception:
                 pass
             raise

@@ -55,6 +55,8 @@ class Codec:
             raise RecordError("a record is a value, not bytes: decode it first")
         if self._is_flat:
             return self._encode_flat(record, key)
+        if not self._form.tells and self.stream.record is not None and isinstance(record, self._class.target):
+            record = classes.plain(record)  # a codec of the user's own gets what JSON has, as long as it is ours to say
         data = self._form.encode(record)
         value = self._form.decode(data)
         if value != record and self._form.tells:
@@ -73,8 +75,8 @@ class Codec:
             if b"\n" in data or b"\r" in data:
                 data = _JSON.encode(value)
             return self._checked(data, value, key, validated=validated)
-        if self.stream.record is not None and not self._is_flat:
-            value = self._class.from_json(data)  # so that a codec which knows bytes and dates gets them
+        if self.stream.record is not None and self.stream.codec == "msgpack":
+            value = self._class.from_json(data)  # msgpack has bytes and times as they are, and JSON has texts for them
         return self.encode(value, key)
 
     def _checked(self, data: bytes, value: Any, key: str | None, *, validated: bool = False) -> Encoded:

@@ -11,6 +11,8 @@ Times are seconds of CLOCK_MONOTONIC, which all processes of a host share.
 from __future__ import annotations
 
 import mmap
+import os
+import tempfile
 from dataclasses import dataclass
 
 # --- host cells -------------------------------------------------------------------------------------------------
@@ -45,6 +47,7 @@ S_RSS = 8  # slice: bytes, as of its last beat
 S_RECYCLE = 9  # slice: 1 when it wants to be replaced (max_memory, max_events)
 S_STALLED = 10  # keeper: an incarnation that has to be put down
 S_ASKED = 11  # keeper: an incarnation that an operator wants replaced
+S_OUTDATED = 13  # supervisor: an incarnation that runs what an older file says, and has to leave
 S_LOADED = 12  # slice: its incarnation once the handler is imported
 
 CAUSE_NONE, CAUSE_EXIT, CAUSE_SIGNAL, CAUSE_TIMEOUT, CAUSE_STOPPED, CAUSE_CRASH_LOOP, CAUSE_DRAIN = range(7)
@@ -114,21 +117,43 @@ class Shape:
     units: int
     tasks: int = 0
 
+    @property
+    def bytes(self) -> int:
+        """How large such a board is."""
+        cells = HOST_CELLS + self.slots * SLOT_CELLS + self.units * UNIT_CELLS + self.tasks * TASK_CELLS
+        return cells * 8 + self.slots * TEXT_BYTES
+
 
 class Board:
     """Typed views on the shared memory: `q` for whole numbers, `d` for doubles, same cells."""
 
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
+    def __init__(self, shape: Shape, fd: int = -1) -> None:
+        """`fd`: a file of `shape.bytes` that others map as well; without one, only forked children share it."""
+        self.shape, self.fd = shape, fd
         self._slots = HOST_CELLS
         self._units = self._slots + shape.slots * SLOT_CELLS
         self._tasks = self._units + shape.units * UNIT_CELLS
         cells = self._tasks + shape.tasks * TASK_CELLS
         self._texts = cells * 8
-        self._map = mmap.mmap(-1, self._texts + shape.slots * TEXT_BYTES)
+        self._map = mmap.mmap(fd, shape.bytes)
         view = memoryview(self._map)
         self.q = view[: self._texts].cast("q")
         self.d = view[: self._texts].cast("d")
+
+    @classmethod
+    def shared(cls, shape: Shape) -> Board:
+        """A board that a child which executes another program can map, too: it inherits `fd`."""
+        if hasattr(os, "memfd_create"):
+            fd = os.memfd_create("runnelctl-board")
+        else:
+            fd, path = tempfile.mkstemp()
+            os.unlink(path)  # noqa: PTH108 - it lives as long as somebody holds the descriptor
+        os.ftruncate(fd, shape.bytes)
+        return cls(shape, fd)
+
+    def __reduce__(self) -> tuple[type[Board], tuple[Shape, int]]:
+        """Pickled, it is the same board, for a process that has inherited `fd`."""
+        return Board, (self.shape, self.fd)
 
     def slot(self, slot: int) -> int:
         """Index of a slot's first cell."""

@@ -95,7 +95,6 @@ def _become_child(name: str, parent: int, out: int, err: int, keep: Collection[i
     os.setsid()
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        _LIBC.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
     if os.getppid() != parent:  # it died before prctl took effect
         os._exit(0)
     signal.set_wakeup_fd(-1)
@@ -107,6 +106,13 @@ def _become_child(name: str, parent: int, out: int, err: int, keep: Collection[i
     os.dup2(out, 1)
     os.dup2(err, 2)
     _close_all_but(keep)
+    settle(name)
+
+
+def settle(name: str) -> None:
+    """In a child whose descriptors and signals are in place: its name, its output, its own randomness and garbage."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     random.seed()

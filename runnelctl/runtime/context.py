@@ -42,6 +42,7 @@ class Context:
         self._capacities = capacities
         self._states = states
         self.event: Event | None = None  # the one in the handler; None in a batch
+        self.confined_to: Event | None = None  # other keys' events are in handlers: only this one's state may be used
         self.emits: list[Effect] = []
         self.opened: set[str] = set()
         self.touched = False
@@ -76,6 +77,8 @@ class Context:
 
     def state_of(self, key: str) -> dict[str, Any]:
         """The mapping of an event key; in a batch, where `state` would not know which."""
+        if self.confined_to is not None and key != self.confined_to.key:
+            raise errors.UsageError(f"ctx.state_of({key!r}): with order: key, only the state of the event's own key")
         self.touched = True
         if key not in self.opened:
             self._states.begin(key)

@@ -130,14 +130,18 @@ def kind_of(error: BaseException) -> Failure:
     return Failure.REJECTED if isinstance(error, Reject) else Failure.RAISED
 
 
-async def retry(lane: Lane, events: list[Event], error: BaseException, pause_ms: float) -> None:
-    """The partition waits: order before speed."""
-    first = events[0]
+def tell_retry(lane: Lane, event: Event, error: BaseException, pause_ms: float) -> None:
+    """Log, and count, an attempt that failed and is not the last."""
     lane.slice.log.warning(
         "%s: attempt %d of %d at event %s failed, next in %.0f ms: %s",
-        lane.name, first.attempt, lane.slice.processor.retry.attempts, first.id, pause_ms, short(error),
+        lane.name, event.attempt, lane.slice.processor.retry.attempts, event.id, pause_ms, short(error),
     )  # fmt: skip
     lane.count(cells.U_RETRIED)
+
+
+async def retry(lane: Lane, events: list[Event], error: BaseException, pause_ms: float) -> None:
+    """The partition waits: order before speed."""
+    tell_retry(lane, events[0], error, pause_ms)
     for event in events:
         event.attempt += 1
     await asyncio.sleep(0)  # its clock stands still while a handler blocks it
@@ -149,12 +153,17 @@ async def retry(lane: Lane, events: list[Event], error: BaseException, pause_ms:
         await lane.wait(left)
 
 
-def _split(lane: Lane, run: list[Event], index: int, error: BaseException) -> None:
-    """A batch's attempts are used up: give its events one last attempt each, alone, so that only the culprit pays."""
+def tell_split(lane: Lane, events: list[Event], error: BaseException) -> None:
+    """Log that a batch is taken apart."""
     lane.slice.log.warning(
         "%s: a batch of %d failed %d times, trying its events one by one: %s",
-        lane.name, len(run) - index, run[index].attempt, short(error),
+        lane.name, len(events), events[0].attempt, short(error),
     )  # fmt: skip
+
+
+def _split(lane: Lane, run: list[Event], index: int, error: BaseException) -> None:
+    """A batch's attempts are used up: give its events one last attempt each, alone, so that only the culprit pays."""
+    tell_split(lane, run[index:], error)
     lane.last_try_until = lane.ledger.first + len(run) - 1
     lane.intake.put_back(run[index:])
     del run[index:]
@@ -163,27 +172,40 @@ def _split(lane: Lane, run: list[Event], index: int, error: BaseException) -> No
 def _punish(lane: Lane, event: Event, index: int, step: Step, record: Record) -> int:
     """Carry out a final verdict; the record goes to Redis with the commit that it belongs to."""
     lane.count(cells.U_FAILED)
-    log = lane.slice.log
-    headline = f"{lane.name}: event {event.id} (key {record['key']!r}) failed {record['attempts']} time(s)"
-    details = told_of(record)
     if step is Step.RECORD:
-        log.error("%s; policy IGNORE passes it over%s\n%s", headline, _where_dead(lane), details)
+        tell_passed(lane, event, record)
         lane.ledger.pass_over(event, effects_of(lane, event, record))
         return index + 1
     if step is Step.PARK:
         record["state"] = "parked"
         why = lane.parking.failed(event, as_json(record))
         if why is None:
-            log.error("%s; its key is parked until `runnelctl replay`\n%s", headline, details)
+            what = "its key is parked until `runnelctl replay`"
+            lane.slice.log.error("%s; %s\n%s", _headline(lane, event, record), what, told_of(record))
             return index + 1
         record["escalated"] = why
-        headline += f"; {why}"
-    state = cells.STATE_HALTED if step is Step.HALT else cells.STATE_QUARANTINED
-    record["state"] = "halted" if step is Step.HALT else "quarantined"
-    what = "the processor halts" if step is Step.HALT else "the partition is quarantined"
-    log.error("%s; %s until `runnelctl replay`\n%s", headline, what, details)
+    state = tell_blocked(lane, event, step, record)  # and notes it in the record
     lane.ledger.block(as_json(record), state)
     return index
+
+
+def tell_passed(lane: Lane, event: Event, record: Record) -> None:
+    """Log that a failed event is passed over."""
+    what = f"policy IGNORE passes it over{_where_dead(lane)}"
+    lane.slice.log.error("%s; %s\n%s", _headline(lane, event, record), what, told_of(record))
+
+
+def tell_blocked(lane: Lane, event: Event, step: Step, record: Record) -> int:
+    """Log that a failed event stops its partition or processor, and note it in its record. Returns the lane's state."""
+    record["state"] = "halted" if step is Step.HALT else "quarantined"
+    what = "the processor halts" if step is Step.HALT else "the partition is quarantined"
+    lane.slice.log.error("%s; %s until `runnelctl replay`\n%s", _headline(lane, event, record), what, told_of(record))
+    return cells.STATE_HALTED if step is Step.HALT else cells.STATE_QUARANTINED
+
+
+def _headline(lane: Lane, event: Event, record: Record) -> str:
+    line = f"{lane.name}: event {event.id} (key {record['key']!r}) failed {record['attempts']} time(s)"
+    return f"{line}; {record['escalated']}" if "escalated" in record else line
 
 
 def told_of(record: Record) -> str:

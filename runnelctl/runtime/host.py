@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from runnelctl.core.plan import Plan
 from runnelctl.runtime.board import Board
 from runnelctl.store.endpoint import Endpoint
+
+KEEPER, SUPERVISOR = -2, -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +21,13 @@ class Host:
     member: str
     board: Board
     directory: str  # .runnelctl/<name>/hosts/<member>
-    #: wakes[slot] wakes that slice, or the tasks process; the last two keeper and supervisor. Read end, write end, not
+    #: By slot: wakes that slice, or the tasks process; KEEPER and SUPERVISOR wake these. Read end, write end, not
     #: blocking.
-    wakes: tuple[tuple[int, int], ...]
+    wakes: Mapping[int, tuple[int, int]]
     drain: bool  # `up --drain`
     embedded_root: str | None  # the directory with `.runnelctl/` if the server is the embedded one
     digest: str  # of the topology, so that hosts of different versions notice each other
+    only: frozenset[str] | None = None  # the processors and tasks that `up --only` named; None: all there are
     began: float = 0.0  # seconds of CLOCK_MONOTONIC: ticks of `every` are counted from here
 
     @property
@@ -33,8 +37,8 @@ class Host:
 
     @property
     def keeper_wake(self) -> tuple[int, int]:
-        return self.wakes[-2]
+        return self.wakes[KEEPER]
 
     @property
     def supervisor_wake(self) -> tuple[int, int]:
-        return self.wakes[-1]
+        return self.wakes[SUPERVISOR]

@@ -2,7 +2,7 @@
 
     reader --feed--> buffer --> drive: a run of events --> handler (calls.py) --> done --> committer --> lua/commit.lua
 
-Per event there is one clock reading, two stores on the board, the handler, and a mark that it is done: no command, no
+Per event there is one clock reading, a store on the board, the handler, and a mark that it is done: no command, no
 task, no timer, no lock. Whatever is rare (the lease's deadline, a revoked lease, a commit overdue, a fair turn for the
 other lanes) hides behind one comparison with `check_at`, and is looked at in `pause` at least every 10 ms.
 """
@@ -39,13 +39,15 @@ class Lane:
         self.unit, self.grant = slice_.plan.units[unit], grant
         self.base, self.session = slice_.board.unit(unit), session
         self.source = workload.source(self.unit, slice_.codec)
-        self.ledger = Ledger(self, session)
+        self.ledger = self.make_ledger(session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
         self.intake = Intake(session.cursor)
         self.parking = Parking(self, session.parked)
         self.events_key = keys.events(slice_.topology.name, self.unit.stream, self.unit.partition).encode()
         self.check_at = 0.0
+        # The board's clock of an event may be as old as the last look around: little beside the timeout.
+        self._turn_s = min(TURN_S, slice_.processor.timeout_ms / 20_000)
         # Up to these ordinals events run one by one: a batch died or failed, and its culprit is looked for.
         self.alone_until, self.last_try_until = session.alone_until, 0
         self.stopping = False  # finish what runs, commit, release
@@ -56,6 +58,10 @@ class Lane:
         self.thread: ThreadPoolExecutor | None = None
         self.loop: asyncio.AbstractEventLoop
         self._nudge: asyncio.Future[None] | None = None
+
+    def make_ledger(self, session: Session) -> Ledger:
+        """The books that this kind of lane keeps."""
+        return Ledger(self, session)
 
     @property
     def hungry(self) -> bool:
@@ -114,21 +120,29 @@ class Lane:
             while self.ended is None and not self.stopping:
                 if self.resyncing:
                     await self.read_anew()
-                elif self.parking.asked and await self.parking.replay():
-                    continue
-                elif not self.intake.count:
-                    self.idle()
-                    await self.wait(None)
-                elif run := await self._next_run():
-                    await self._handle(run)
-            self.idle()
-            if self.iteration is not None:
-                await self.iteration.finish()
+                else:
+                    await self._turn()
+            await self.finish()
             await self.ledger.close()
         finally:
             self.idle()
             if self.thread is not None:
                 self.thread.shutdown(wait=False)
+
+    async def _turn(self) -> None:
+        if self.parking.asked and await self.parking.replay():
+            return
+        if not self.intake.count:
+            self.idle()
+            await self.wait(None)
+        elif run := await self._next_run():
+            await self._handle(run)
+
+    async def finish(self) -> None:
+        """No more events are to be started: bring to an end what was."""
+        self.idle()
+        if self.iteration is not None:
+            await self.iteration.finish()
 
     async def _next_run(self) -> list[Event]:
         """The next events to start: one batch, or all that is buffered within the commit bound. May be none."""
@@ -223,7 +237,7 @@ class Lane:
                 break
         self.idle()  # another lane's handler may block the loop now, and that would be put down to our last event
         await asyncio.sleep(0)
-        self.check_at = min(monotonic() + TURN_S, deadline)
+        self.check_at = min(monotonic() + self._turn_s, deadline)
         return True
 
     async def read_anew(self) -> None:

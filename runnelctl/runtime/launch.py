@@ -8,15 +8,19 @@ import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from runnelctl.core.model import Topology
-from runnelctl.core.plan import Plan
+from runnelctl.core.model import Launching, Topology
+from runnelctl.core.plan import ROOM, Plan
 from runnelctl.core.plan import plan as make_plan
-from runnelctl.runtime import homes, signals
+from runnelctl.runtime import homes, signals, spawned
 from runnelctl.runtime.board import Board, Shape
 from runnelctl.runtime.homes import Home
-from runnelctl.runtime.host import Host
+from runnelctl.runtime.host import KEEPER, SUPERVISOR, Host
+from runnelctl.runtime.reloading import Reread
 from runnelctl.runtime.supervisor import Supervisor
 from runnelctl.store.reach import Reached
+
+#: Units that a reload may add. What nobody touches of the board costs no memory.
+UNIT_ROOM = 16_384
 
 
 def host_of(
@@ -31,27 +35,31 @@ def host_of(
 ) -> Host:
     """The frozen values of a host, its board and its pipes; nothing runs yet. `only`, `partitions`: as in core/plan."""
     plan = make_plan(topology, only, partitions)
+    shape = Shape(len(plan.slots) + ROOM + 1, len(plan.units) + UNIT_ROOM, len(plan.tasks) + ROOM)
     return Host(
         plan=plan,
         endpoint=reached.endpoint,
         member=home.member,
-        board=Board(Shape(len(plan.places), len(plan.units), len(plan.tasks))),
+        board=Board.shared(shape) if topology.start is Launching.SPAWN else Board(shape),
         directory=str(home.directory),
-        wakes=tuple(signals.pipe() for _ in range(len(plan.places) + 2)),
+        wakes={at: signals.pipe() for at in (*(slot.index for slot in plan.places), KEEPER, SUPERVISOR)},
         drain=drain,
         embedded_root=str(homes.root()) if reached.embedded is not None else None,
         digest=digest,
         began=time.monotonic(),
+        only=None if only is None or {*topology.processors, *topology.tasks} <= {*only} else frozenset(only),
     )
 
 
-def launch(host: Host, reached: Reached, lock: int, notes: Collection[str]) -> int:
-    """Run a host until it ends; returns the exit code of `up`."""
-    _preload()
+def launch(host: Host, reached: Reached, lock: int, notes: Collection[str], reread: Reread) -> int:
+    """Run a host until it ends; returns the exit code of `up`. `reread` is for SIGHUP."""
+    if host.board.fd < 0:
+        _preload()
     keep = {lock} | ({reached.embedded.fd} if reached.embedded is not None else set())
-    supervisor = Supervisor(
-        host, lambda: _keeper(host), lambda slot, incarnation: _child(host, slot, incarnation), keep
-    )
+    if host.board.fd >= 0:
+        supervisor = Supervisor(host, _spawn_keeper, _spawn_child, keep | {host.board.fd}, reread)
+    else:
+        supervisor = Supervisor(host, keeper, child_of, keep, reread)
     for note in notes:
         supervisor.output.say(note)
     return supervisor.run()
@@ -70,16 +78,27 @@ def _preload() -> None:
     assert all((asyncio, concurrent.futures.thread, jsonschema_rs, uvloop, keeper, slice, tasks))
 
 
-def _keeper(host: Host) -> int:
-    from runnelctl.runtime import keeper
-
-    return keeper.run(host)
+def _spawn_keeper(host: Host) -> int:
+    spawned.execute(host, KEEPER, 0, "keeper")
 
 
-def _child(host: Host, slot: int, incarnation: int) -> int:
+def _spawn_child(host: Host, slot: int, incarnation: int) -> int:
+    name = next(each.name for each in host.plan.places if each.index == slot)
+    spawned.execute(host, slot, incarnation, name)
+
+
+def keeper(host: Host) -> int:
+    """The body of the keeper's process; returns its exit code."""
+    from runnelctl.runtime import keeper as keeping
+
+    return keeping.run(host)
+
+
+def child_of(host: Host, slot: int, incarnation: int) -> int:
+    """The body of the process that a slot is for; returns its exit code."""
     from runnelctl.runtime import slice, tasks
 
-    if host.plan.places[slot].runs_tasks:
+    if host.plan.tasks_slot is not None and host.plan.tasks_slot.index == slot:
         return tasks.run(host, incarnation)
 
     return slice.run(host, slot, incarnation)

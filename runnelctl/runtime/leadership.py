@@ -40,7 +40,8 @@ def able(host: Host) -> list[str]:
         return []
     base, q = host.board.slot(slot.index), host.board.q
     alive = q[base + cells.S_PID] and q[base + cells.S_READY] == q[base + cells.S_INCARNATION]
-    return [task.name for task in host.plan.tasks if task.leader] if alive else []
+    gone = host.plan.gone_tasks
+    return [task.name for at, task in enumerate(host.plan.tasks) if task.leader and at not in gone] if alive else []
 
 
 class Leadership:
@@ -115,10 +116,13 @@ class Leadership:
         capacity = {member: 1 for member, entry in members.items() if led.task.name in may_lead(entry)}
         now = (leader.member, 0) if leader.member in capacity else None
         (target,) = assign(capacity, [now], led.number)
-        ours = target is not None and target[0] == me
+        ours = target is not None and target[0] == me and led.number not in self.host.plan.gone_tasks
         if q[led.base + cells.T_HELD]:
             if not ours or leader.epoch != q[led.base + cells.T_EPOCH]:
                 self._give_up(led)
+            return
+        if any(other.task.name == led.task.name and other is not led for other in self.held):
+            self._unsatisfied = True  # it was due at other times until a reload, and is being let go
             return
         if not ours:
             if leader.member == me:  # ours from before an expulsion or a keeper's death

@@ -158,7 +158,7 @@ class Ledger:
         while self.effects and self.effects[0][0] <= done:
             ordinal, event_id, effects = self.effects.popleft()
             taken += effects
-            size += sum(len(part) for effect in effects for part in effect[2] if not isinstance(part, int))
+            size += size_of(effects)
             if len(taken) >= EFFECTS_PER_COMMIT or size >= EFFECT_BYTES_PER_COMMIT:
                 return taken, ordinal, event_id
         in_run = done - self.first
@@ -208,8 +208,13 @@ class Ledger:
         self._show_cursor()
         if commit.release:
             self.lane.end(self._block_state)
-        elif self.done == self.committed and not self.run:
+        elif self._resting:
             self.lane.states.prune()
+
+    @property
+    def _resting(self) -> bool:
+        """Nothing is uncommitted, and nothing is in a handler."""
+        return self.done == self.committed and not self.run
 
     def _drop(self) -> None:
         """Forget what is not committed, and what was to block after it: it belongs to a history that is gone.
@@ -243,6 +248,11 @@ class Ledger:
         q[base + cells.U_CURSOR_SEQ] = int(seq or 0)
         q[base + cells.U_CURSOR_MS] = int(ms)
         q[base + cells.U_COUNT] = self.committed
+
+
+def size_of(effects: list[Effect]) -> int:
+    """About how many bytes a commit carries them in."""
+    return sum(len(part) for effect in effects for part in effect[2] if not isinstance(part, int))
 
 
 def _numbered(effects: list[Effect], names: list[Argument]) -> list[Argument]:

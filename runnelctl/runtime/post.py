@@ -43,6 +43,8 @@ class Post:
     cause: int = cells.CAUSE_NONE  # set when we kill it
     judged: float = 0.0  # when we did
     tail: deque[str] = field(default_factory=deque)
+    retired: bool = False  # the file has no such process any more: when it has ended, no other follows
+    leave_since: float | None = None  # since when a process of an older file has been asked to leave
 
     @classmethod
     def of_keeper(cls, body: Callable[[], int]) -> Post:

@@ -90,6 +90,7 @@ def report(host: Host, tenure: Tenure) -> bytes:
             "ready": q[board.slot(slot.index) + cells.S_READY] == q[board.slot(slot.index) + cells.S_INCARNATION],
         }
         for slot in host.plan.slots
+        if not slot.retired or q[board.slot(slot.index) + cells.S_PID]
     ]
     units = [_unit(host, unit) for unit in host.plan.units if q[board.unit(unit.index) + cells.U_HELD]]
     _pace.step({unit.index: q[board.unit(unit.index) + cells.U_PROCESSED] for unit in host.plan.units}, monotonic())
@@ -102,7 +103,7 @@ def report(host: Host, tenure: Tenure) -> bytes:
         "slots": slots,
         "units": units,
         "totals": [total for total in totals if total is not None],
-        "tasks": [_task(host, number) for number in range(len(host.plan.tasks))],
+        "tasks": [_task(host, at) for at in range(len(host.plan.tasks)) if at not in host.plan.gone_tasks],
     }
     return json.dumps(about, separators=(",", ":")).encode()
 

@@ -17,6 +17,7 @@ import psutil
 
 from runnelctl import errors
 from runnelctl.core import keys, lifecycle
+from runnelctl.core.model import Order
 from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
@@ -25,11 +26,13 @@ from runnelctl.runtime import calls, loglines, sessions, signals, workload
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
+from runnelctl.runtime.keyed import KeyedLane
 from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.outage import Outage
 from runnelctl.runtime.reader import Reader
 from runnelctl.runtime.states import load as load_states
 from runnelctl.runtime.suspicion import Trial
+from runnelctl.store.leases import Session
 
 
 class Slice:
@@ -80,8 +83,8 @@ class Slice:
         self.board.q[self._cell(cells.S_READY)] = self.incarnation
         signals.wake(self._host.keeper_wake[1])
         signals.wake(self._host.supervisor_wake[1])
-        self._start(self.committer.main())
-        self._start(self.reader.main())
+        self.start(self.committer.main())
+        self.start(self.reader.main())
         self._look()
         await self._gone.wait()
         await work.close()
@@ -89,7 +92,7 @@ class Slice:
     def _cell(self, cell: int) -> int:
         return self.board.slot(self.slot.index) + cell
 
-    def _start(self, coroutine: Any) -> None:
+    def start(self, coroutine: Any) -> None:
         """Run a task of ours; if it fails, that is a defect here, and the process must not live on half dead."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
@@ -130,7 +133,7 @@ class Slice:
         """Something changed on the board, or may have: follow it."""
         signals.drain(self._host.wakes[self.slot.index][0])
         q = self.board.q
-        if q[self._cell(cells.S_ASKED)] == self.incarnation and not self._leaving:
+        if self.incarnation in (q[self._cell(cells.S_ASKED)], q[self._cell(cells.S_OUTDATED)]) and not self._leaving:
             self._recycle("asked to restart")
             return
         if self._looks != q[cells.H_LOOKS]:
@@ -156,7 +159,7 @@ class Slice:
                 q[base + cells.U_TAKEN] = grant
                 q[base + cells.U_STATE] = cells.STATE_NONE
                 self._opening.add(unit.index)
-                self._start(self._run_lane(unit, grant))
+                self.start(self._run_lane(unit, grant))
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
         if leaving and not self.lanes and not self._opening:
@@ -177,7 +180,7 @@ class Slice:
         if session.nonce != str(self.board.q[base + cells.U_NONCE]) or self.board.q[base + cells.U_GRANT] != grant:
             self._lane_over(unit, grant, cells.STATE_LOST)
             return
-        lane = self.lanes[unit.index] = Lane(self, unit.index, grant, session)
+        lane = self.lanes[unit.index] = self.lane_type(session)(self, unit.index, grant, session)
         if looks != self._looks:  # somebody wants a replay that this session may not know of
             lane.resync()
         self.board.q[base + cells.U_STATE] = cells.STATE_RUNNING
@@ -189,6 +192,15 @@ class Slice:
         self.trial.over(lane)
         assert lane.ended is not None
         self._lane_over(unit, grant, lane.ended)
+
+    def lane_type(self, session: Session) -> type[Lane]:
+        """Keys may run side by side if they are to, or if they did and what is done has gaps. Parked ones need the
+        other lane, which is never wrong: it only waits more."""
+        keyed = self.processor.order is Order.KEY or bool(session.above)
+        if keyed and self.form.kind == "events":
+            self.log.warning("%d event(s) were done out of turn and are handled again", len(session.above))
+            return Lane
+        return KeyedLane if keyed and not session.parked.keys else Lane
 
     def _lane_over(self, unit: Unit, grant: int, state: int) -> None:
         q, base = self.board.q, self.board.unit(unit.index)

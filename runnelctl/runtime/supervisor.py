@@ -13,14 +13,16 @@ from time import monotonic
 
 from runnelctl import errors
 from runnelctl.core.lifecycle import Health
+from runnelctl.core.model import Topology
 from runnelctl.core.plan import Slot
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import child, mourning, signals, vitals
+from runnelctl.runtime import child, mourning, reloading, signals, vitals
 from runnelctl.runtime.homes import LOG
-from runnelctl.runtime.host import Host
+from runnelctl.runtime.host import SUPERVISOR, Host
 from runnelctl.runtime.output import Output, Sink, Source
 from runnelctl.runtime.post import EXITS, REASONS, Post
 from runnelctl.runtime.progress import Progress
+from runnelctl.runtime.reloading import Reloading, Reread
 
 KEEPER_GRACE_S = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
@@ -30,7 +32,12 @@ class Supervisor:
     """See the module. `run` is the whole life of `up`, after the checks; it returns the exit code."""
 
     def __init__(
-        self, host: Host, keeper: Callable[[], int], slice_: Callable[[int, int], int], keep: set[int]
+        self,
+        host: Host,
+        keeper: Callable[[Host], int],
+        slice_: Callable[[Host, int, int], int],
+        keep: set[int],
+        reread: Reread,
     ) -> None:
         self.host = host
         self.board = host.board
@@ -40,9 +47,11 @@ class Supervisor:
         log = Path(host.directory) / LOG
         self.output = Output(self._selector, width, color="NO_COLOR" not in os.environ, log=log)
         self.output.write_as(host.plan.topology.log)
-        self._keep = keep | {fd for pair in host.wakes for fd in pair}
-        self._keeper = Post.of_keeper(keeper)
-        self._posts = [Post.of_slot(slot, slice_) for slot in host.plan.places]
+        self._held = keep
+        self._body = slice_
+        self._keeper = Post.of_keeper(lambda: keeper(self.host))
+        self._posts = [self._post(slot) for slot in host.plan.places]
+        self._reloading = Reloading(reread, self.output, self._selector)
         self._signal_read, self._signal_write = signals.pipe()
         self._stopping_since: float | None = None
         self._forced = False
@@ -51,6 +60,14 @@ class Supervisor:
         self._check_s = vitals.check_interval_s(host.plan)
         self._check_due = 0.0
         self._progress = Progress(host, self.output, monotonic())
+
+    def _post(self, slot: Slot) -> Post:
+        return Post.of_slot(slot, lambda index, incarnation: self._body(self.host, index, incarnation))
+
+    @property
+    def _keep(self) -> set[int]:
+        """What children inherit."""
+        return self._held | {fd for pair in self.host.wakes.values() for fd in pair}
 
     # --- the loop ---------------------------------------------------------------------------------------------
 
@@ -110,7 +127,7 @@ class Supervisor:
             elif not self._forced:
                 self._force()
         elif number == signal.SIGHUP and self._stopping_since is None:
-            self.output.say("SIGHUP: reloading is not supported yet; nothing changed")
+            self._reloading.begin(self.host, self._keep)
 
     # --- starting and stopping --------------------------------------------------------------------------------
 
@@ -143,24 +160,23 @@ class Supervisor:
         self.board.q[cells.H_STOPPING] = 1
         for post in self._posts:
             post.due = None
-        for pair in self.host.wakes[:-1]:
-            signals.wake(pair[1])
+        for index, pair in self.host.wakes.items():
+            if index != SUPERVISOR:
+                signals.wake(pair[1])
 
     def _force(self) -> None:
         self.output.say("once more: killing what is left")
         self._forced = True
         self._stopping_since = monotonic() - self.host.plan.topology.drain_ms / 1000
-        self._kill_late()
-
-    def _kill_late(self) -> None:
-        """The drain's time is over."""
         for post in self._alive():
-            if post.cause == cells.CAUSE_NONE:
-                if not self._forced:
-                    self.output.say(
-                        f"{post.label} did not finish in time and is killed; its events will be handled again"
-                    )
-                self._kill(post, cells.CAUSE_DRAIN)
+            self._kill_late(post)
+
+    def _kill_late(self, post: Post) -> None:
+        """The time to drain is over."""
+        if post.cause == cells.CAUSE_NONE:
+            if not self._forced:
+                self.output.say(f"{post.label} did not finish in time and is killed; its events will be handled again")
+            self._kill(post, cells.CAUSE_DRAIN)
 
     def _kill(self, post: Post, cause: int) -> None:
         assert post.child is not None
@@ -173,8 +189,12 @@ class Supervisor:
         for post in (self._keeper, *self._posts):
             if post.child is not None and (status := child.reap(post.child.pid)) is not None:
                 self._bury(post, status)
+        found = self._reloading.reap(self.host, self._keep)
+        if found is not None and self._stopping_since is None:
+            self._adopt(*found)
         if os.getpid() == 1:
-            child.reap_strangers([post.child.pid for post in (self._keeper, *self._posts) if post.child is not None])
+            ours = [post.child.pid for post in (self._keeper, *self._posts) if post.child is not None]
+            child.reap_strangers([*ours, *([self._reloading.pid] if self._reloading.pid else [])])
 
     def _bury(self, post: Post, status: int) -> None:
         """A child ended: take its last words, show its death on the board, decide what follows."""
@@ -189,11 +209,30 @@ class Supervisor:
             why = mourning.slice_ended(
                 self.host, post, post.slot, ended.pid, status, self.output, stopping=stopping
             )  # fmt: skip
-            if why:
+            post.leave_since = None
+            if post.retired:
+                post.due = None
+            elif why:
                 self.stop(why, errors.EXIT_HANDLER)
+        elif post.cause != cells.CAUSE_NONE and not stopping:
+            post.due = monotonic()  # we ended it, for one that knows the new file
         elif not stopping or self._alive():
             mourning.keeper_ended(post, status, self.output)
         signals.wake(self.host.keeper_wake[1])
+
+    def _adopt(self, topology: Topology, digest: str) -> None:
+        """Go over to a topology that was read again (see runtime/reloading.py)."""
+        old, new = self.host, reloading.next_host(self.host, topology, digest)
+        if new is None:
+            self.output.say("the new file has too many processes or partitions for a reload: start `up` anew")
+            return
+        self.host = new
+        leaving = reloading.adopt(old, new, self._posts, self._post)
+        if self._keeper.child is not None:
+            self._kill(self._keeper, cells.CAUSE_DRAIN)
+        self._check_s = vitals.check_interval_s(new.plan)
+        self.output.write_as(topology.log)
+        self.output.say(reloading.words(old, new, leaving))
 
     # --- watching ---------------------------------------------------------------------------------------------
 
@@ -211,10 +250,12 @@ class Supervisor:
             assert post.slot is not None
             if post.cause == cells.CAUSE_NONE:
                 self._judge(post, post.slot, now)
+                if reloading.is_late(self.host, post, now):
+                    self._kill_late(post)
         if self._stopping_since is not None:
             late = now - self._stopping_since - self.host.plan.topology.drain_ms / 1000
-            if late >= 0:
-                self._kill_late()
+            for post in self._alive() if late >= 0 else ():
+                self._kill_late(post)
             if (
                 self._keeper.child is not None
                 and late >= (1.0 if self._forced else KEEPER_GRACE_S)

@@ -64,8 +64,10 @@ class Tasks:
         """Import everything, say ready, run what is due."""
         faulthandler.dump_traceback_later(lifecycle.READY_LIMIT_S * 0.9)
         handling.put_on_path(self.host.plan.topology.pythonpath)
-        work = [taskcalls.load(task) for task in self.host.plan.tasks]
-        self._runs = [TaskRun(self, number, each) for number, each in enumerate(work)]
+        plan = self.host.plan
+        present = [number for number in range(len(plan.tasks)) if number not in plan.gone_tasks]
+        work = [(number, taskcalls.load(plan.tasks[number])) for number in present]
+        self._runs = [TaskRun(self, number, each) for number, each in work]
         slot = self.host.plan.tasks_slot
         assert slot is not None
         asyncio.get_running_loop().add_reader(self.host.wakes[slot.index][0], self._woken)
@@ -105,7 +107,7 @@ class Tasks:
         assert slot is not None
         signals.drain(self.host.wakes[slot.index][0])
         q = self.host.board.q
-        if q[self._cell(cells.S_ASKED)] == self.incarnation:
+        if self.incarnation in (q[self._cell(cells.S_ASKED)], q[self._cell(cells.S_OUTDATED)]):
             self._recycle("asked to restart")
         self.look()
 

@@ -17,6 +17,7 @@ from runnelctl.core.assign import Place, assign
 from runnelctl.core.charges import Cause, InFlight
 from runnelctl.core.pauses import is_paused
 from runnelctl.core.plan import Slot, Unit
+from runnelctl.core.tenancy import Claim, Move, decide, strangers
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import halts, signals
 from runnelctl.runtime.host import Host
@@ -25,6 +26,7 @@ from runnelctl.runtime.places import place, starting
 from runnelctl.runtime.standins import StandIns
 from runnelctl.store import leases, members
 from runnelctl.store.leases import Blocked, Busy, Granted, Holding
+from runnelctl.store.members import present
 from runnelctl.store.wire import Wire
 
 _PUT_DOWN = (cells.CAUSE_STOPPED, cells.CAUSE_DRAIN)
@@ -104,12 +106,14 @@ class Tenure:
         in_flight = [flying for unit in units if (flying := self._in_flight(unit, judged)) is not None]
         kind = q[base + cells.S_CAUSE]
         cause = Cause.PUT_DOWN if kind in _PUT_DOWN else Cause.TIMED_OUT if kind == cells.CAUSE_TIMEOUT else Cause.DIED
-        timeout_s = self.topology.processors[self.plan.slots[slot].processor].timeout_ms / 1000
+        timeout_s = self.plan.processor(self.plan.slots[slot]).timeout_ms / 1000
         due = charges.charged(cause, in_flight, timeout_s)
         death = self.board.read_text(slot)
         for unit in units:
             epoch, nonce = self._q(unit, cells.U_EPOCH), self._q(unit, cells.U_NONCE)
-            await leases.release(wire, self.topology.name, unit, epoch, nonce, due.get(unit.index), death)
+            charge = due.get(unit.index)
+            if not await leases.release(wire, self.topology.name, unit, epoch, nonce, charge, death):
+                self.unsatisfied = True  # a seek gave it another epoch; in Redis it may still be ours
             d[self.board.unit(unit.index) + cells.U_SINCE] = 0.0
             self._clear(unit)
 
@@ -126,7 +130,7 @@ class Tenure:
         found = False
         if self.board.q[cells.H_REPLAYED] != self.board.q[cells.H_REPLAYS]:
             return found  # they are about to get another chance
-        for slot in self.plan.slots:
+        for slot in (slot for slot in self.plan.slots if not slot.retired):
             loops = self.board.q[self.board.slot(slot.index) + cells.S_CAUSE] == cells.CAUSE_CRASH_LOOP
             if loops and slot.processor not in self.halted:
                 record = halts.crash_loop(self.host, slot, self.board.read_text(slot.index))
@@ -177,12 +181,13 @@ class Tenure:
         self.halted = await self._names(wire, keys.halted(self.topology.name))
         self.paused = await self._names(wire, keys.paused(self.topology.name))
         holdings = await leases.holdings(wire, self.topology.name, self.plan.units)
+        if strangers((holding.owner for holding in holdings), members):
+            members = await present(wire, self.topology.name)
         target = self._target(members, holdings)
         wishes: list[Wish] = []
         self.unsatisfied = False
         for unit, holding in zip(self.plan.units, holdings, strict=True):
-            wish = await self._reconcile(wire, unit, holding, target[unit.index], members)
-            if wish is not None:
+            if (wish := await self._reconcile(wire, unit, holding, target.get(unit.index), members)) is not None:
                 wishes.append(wish)
         await self._take(wire, wishes)
         self._count()
@@ -198,8 +203,7 @@ class Tenure:
 
     def _unheld(self) -> bool:
         """Whether a lease that we ought to have is not ours (its slice died, its block was lifted)."""
-        q = self.board.q
-        return q[cells.H_WANTED] > q[cells.H_OWNED]
+        return self.board.q[cells.H_WANTED] > self.board.q[cells.H_OWNED]
 
     def _count(self) -> None:
         self.board.q[cells.H_OWNED] = len(self.held)
@@ -227,30 +231,30 @@ class Tenure:
         self, wire: Wire, unit: Unit, holding: Holding, target: Place | None, members: Mapping[str, bytes]
     ) -> Wish | None:
         """One unit: keep, give up, let go of what we forgot, or wish for it."""
-        ours = target is not None and target[0] == self.host.member and not self.stopped(unit)
         held = bool(self._q(unit, cells.U_HELD))
-        self._set(unit, cells.U_BLOCKED, halts.state_of(holding.record))
-        if held:
-            at = self.plan.slots[self._q(unit, cells.U_SLOT)].number
+        blocked = halts.state_of(holding.record)
+        self._set(unit, cells.U_BLOCKED, blocked)
+        astray = False
+        if held and target is not None:
             sought = holding.epoch != self._q(unit, cells.U_EPOCH)  # somebody moved the cursor: begin anew from there
-            if not ours or sought or (target is not None and target[1] != at):
+            astray = sought or target[1] != self.plan.slots[self._q(unit, cells.U_SLOT)].number
+        holder = holding.owner.rpartition("/")[0]
+        stops = bool(blocked) and not unit.retired
+        claim = Claim(target and target[0], self.stopped(unit), held, astray, stops, holder)
+        match decide(self.host.member, claim, members):
+            case Move.GIVE_UP:
                 self._give_up(unit)
-            return None
-        if holding.record is not None:
-            if halts.state_of(holding.record) == cells.STATE_HALTED:
-                await self._halt(wire, unit.processor, holding.record)
-            return None
-        member = holding.owner.rpartition("/")[0]
-        if not ours:
-            if member == self.host.member:  # ours from before an expulsion or a keeper's death
+            case Move.FORGET:
                 await leases.release(wire, self.topology.name, unit, holding.epoch, int(holding.nonce))
-            return None
-        if holding.nonce and member in members and member != self.host.member:
-            self.unsatisfied = True  # its owner lives, computes the same, and will let go
-            return None
-        assert target is not None
-        slot = self.plan.slots_of(unit.processor)[target[1]]
-        return Wish(unit, slot, holding.nonce)
+            case Move.WAIT:
+                self.unsatisfied = True
+            case Move.TAKE:
+                assert target is not None
+                return Wish(unit, self.plan.slots_of(unit.processor)[target[1]], holding.nonce)
+            case Move.LEAVE:
+                if stops and holding.record is not None and blocked == cells.STATE_HALTED:
+                    await self._halt(wire, unit.processor, holding.record)
+        return None
 
     async def _take(self, wire: Wire, wishes: list[Wish]) -> None:
         nonces = [secrets.randbits(62) | 1 for _ in wishes]

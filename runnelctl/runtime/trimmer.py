@@ -30,7 +30,9 @@ class Trimmer:
         self._units = [
             unit
             for unit in host.plan.units
-            if topology.streams[unit.stream].retention is not None and first[unit.stream] == unit.processor
+            if not unit.retired
+            and topology.streams[unit.stream].retention is not None
+            and first[unit.stream] == unit.processor
         ]
         self._due: dict[int, float] = {}
         self._next_count: dict[int, int] = {}

@@ -31,7 +31,7 @@ def judge(host: Host, slot: Slot, incarnation: int, began: float, now: float, pi
     base = host.board.slot(slot.index)
     q, d = host.board.q, host.board.d
     longest = 0.0
-    for mine in host.plan.units_of(slot.processor):
+    for mine in (unit for unit in host.plan.units if unit.processor == slot.processor):
         cell = host.board.unit(mine.index)
         if q[cell + cells.U_SLOT] == slot.index and q[cell + cells.U_FOR] == incarnation and q[cell + cells.U_HELD]:
             since = d[cell + cells.U_SINCE]
@@ -62,7 +62,7 @@ def is_stopped(pid: int) -> bool:
 def in_flight(host: Host, slot: Slot) -> bool:
     """Whether an event was in a handler of this slot when its process ended."""
     q, d = host.board.q, host.board.d
-    for unit in host.plan.units_of(slot.processor):
+    for unit in (unit for unit in host.plan.units if unit.processor == slot.processor):
         cell = host.board.unit(unit.index)
         if q[cell + cells.U_SLOT] == slot.index and q[cell + cells.U_HELD] and d[cell + cells.U_SINCE]:
             return True
@@ -82,7 +82,7 @@ def death_text(slot: Slot, pid: int, status: int, cause: int, tail: Iterable[str
     """How a slice ended, in one line, and its last output below."""
     what = child.describe(status)
     if cause == cells.CAUSE_TIMEOUT:
-        timeout_s = plan.topology.processors[slot.processor].timeout_ms / 1000
+        timeout_s = plan.processor(slot).timeout_ms / 1000
         what = f"was killed since its handler ran longer than its timeout of {timeout_s:g} s"
     elif cause == cells.CAUSE_STOPPED:
         what = "was killed since it did not run any more"
@@ -101,6 +101,7 @@ def all_ready(host: Host) -> bool:
     return all(
         q[host.board.slot(slot.index) + cells.S_READY] == q[host.board.slot(slot.index) + cells.S_INCARNATION]
         for slot in host.plan.places
+        if not slot.retired
     )
 
 

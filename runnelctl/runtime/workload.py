@@ -11,7 +11,7 @@ from typing import Any
 
 from runnelctl import handling, layering
 from runnelctl.core import matching
-from runnelctl.core.model import Processor, Topology
+from runnelctl.core.model import Order, Processor, Topology
 from runnelctl.core.plan import Unit
 from runnelctl.errors import HandlerError, RecordError, RedisUnreachable
 from runnelctl.event import Event, FlatEvent, FlatSource, Source
@@ -82,6 +82,11 @@ def load(topology: Topology, processor: Processor, codecs: Mapping[str, Codec]) 
     stream = topology.streams[processor.stream]
     checked = stream.validate.on_read and (stream.schema is not None or stream.record is not None)
     work = surrounded(handler, form, instance, tuple(_layer(spec) for spec in processor.middleware), checked)
+    if processor.order is Order.KEY and work.form.kind == "events":
+        raise HandlerError(
+            f"{processor.handler}: an iterator handler, or middleware that loops over events, needs order: partition; "
+            "with order: key events are handled side by side"
+        )
     return only(work, matching.compiled(processor.match)) if processor.match else work
 
 

@@ -22,34 +22,68 @@ from runnelctl.store.translation import translated
 _RUNNING = "running"
 
 
+Description = Mapping[str, str]
+#: Of two descriptions: what differs, or what of that matters, a phrase each.
+Compare = Callable[[Description, Description], list[str]]
+
+
 def admit(
     client: redis.Redis,
     endpoint: Endpoint,
     topology: Topology,
     digest: str,
-    description: Mapping[str, str],
-    differences: Callable[[Mapping[str, str], Mapping[str, str]], list[str]],
+    description: Description,
+    differences: Compare,
     gone: Callable[[str], bool],
+    conflicts: Compare | None = None,
 ) -> Fitness:
     """Check the server and the topology against what is there. `gone` tells of members that are known to be dead.
 
-    Raises RedisUnfit, RedisUnreachable, and UsageError if live hosts run another version of the file.
+    Raises RedisUnfit, RedisUnreachable, and UsageError if live hosts run another version of the file; with `conflicts`,
+    only if there are any between the two.
     """
-    fitness = preflight.check(client, endpoint, topology.name, topology.durability)
+    fitness = preflight.check(client, endpoint, topology.name)
     with translated(endpoint):
         meta.agree(client, topology)
         other = other_version(client, topology, digest, gone)
-        if other is not None:
-            stored = client.hget(keys.meta(topology.name), _RUNNING)
-            there = json.loads(stored) if stored else {}
-            listed = "".join(f"\n  {line}" for line in differences(description, there)[:10])
+        if other is not None and conflicts is not None:
+            _must_not_conflict(client, topology, description, conflicts)
+        elif other is not None:
+            listed = "".join(f"\n  {line}" for line in differences(description, _running(client, topology))[:10])
             raise UsageError(
-                f"host {other.rsplit(':', 1)[0]} runs another version of this topology: stop it first "
-                "(`runnelctl down`), or start this one with the same file" + listed
+                f"host {other.rsplit(':', 1)[0]} runs another version of this topology: start this one with "
+                "the same file, or with --rolling, or stop the other first (`runnelctl down`)" + listed
             )
-        meta.register(client, topology)
-        client.hset(keys.meta(topology.name), _RUNNING, json.dumps(dict(description)))
+        _register(client, topology, description)
     return fitness
+
+
+def _running(client: redis.Redis, topology: Topology) -> dict[str, str]:
+    """The description of the file that was started, or reloaded, last."""
+    stored: Any = client.hget(keys.meta(topology.name), _RUNNING)
+    return dict(json.loads(stored)) if stored else {}
+
+
+def _register(client: redis.Redis, topology: Topology, description: Description) -> None:
+    meta.register(client, topology)
+    client.hset(keys.meta(topology.name), _RUNNING, json.dumps(dict(description)))
+
+
+def _must_not_conflict(client: redis.Redis, topology: Topology, description: Description, conflicts: Compare) -> None:
+    found = conflicts(description, _running(client, topology))
+    if found:
+        raise UsageError("hosts of both versions cannot run side by side:" + "".join(f"\n  {each}" for each in found))
+
+
+def readmit(
+    client: redis.Redis, endpoint: Endpoint, topology: Topology, description: Description, conflicts: Compare
+) -> None:
+    """A host that runs goes over to a new version of its file. Raises RedisUnfit, RedisUnreachable, and UsageError if
+    what runs now can't run beside it."""
+    with translated(endpoint):
+        meta.agree(client, topology)
+        _must_not_conflict(client, topology, description, conflicts)
+        _register(client, topology, description)
 
 
 def other_version(client: redis.Redis, topology: Topology, digest: str, gone: Callable[[str], bool]) -> str | None:

@@ -76,6 +76,7 @@ class Session:
     lost: int
     parked: parking.Lot = parking.EMPTY
     added: int = 0  # entries that the stream ever had
+    above: frozenset[bytes] = frozenset()  # ids of events behind the cursor that are done (`order: key`)
 
     @property
     def replaced(self) -> bool:
@@ -144,7 +145,7 @@ async def holdings(wire: Wire, topology: str, units: Sequence[Unit]) -> list[Hol
 
 _SESSION_FIELDS = (
     "epoch", "nonce", "cursor", "count", "seq", "tries", "suspect", "alone", "sure", "death", "edit_id", "edit",
-    "parked_keys",
+    "parked_keys", "above",
 )  # fmt: skip
 
 
@@ -154,7 +155,7 @@ async def session(wire: Wire, topology: str, unit: Unit) -> Session:
     reply, info = await asyncio.gather(wire.send("HMGET", own, *_SESSION_FIELDS), wire.send("XINFO", "STREAM", events))
     if isinstance(reply, Exception):
         raise reply
-    epoch, nonce, cursor, count, seq, tries, suspect, alone, sure, death, edit_id, edit, parked_keys = reply
+    epoch, nonce, cursor, count, seq, tries, suspect, alone, sure, death, edit_id, edit, parked_keys, above = reply
     lost = added = 0
     if not isinstance(info, Exception):
         facts = dict(zip(info[::2], info[1::2], strict=True))
@@ -165,6 +166,7 @@ async def session(wire: Wire, topology: str, unit: Unit) -> Session:
         int(epoch or 0), _text(nonce), cursor or b"0-0", int(count or 0), int(seq or 0),
         int(tries or 0), int(suspect or 0), int(alone or 0),
         sure == b"1", _text(death), edit_id or b"", edit or b"", lost, parked, added,
+        frozenset((above or b"").split()),
     )  # fmt: skip
 
 

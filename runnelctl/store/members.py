@@ -32,6 +32,12 @@ async def beat(wire: Wire, topology: str, member: str, entry: str, report: bytes
     return Beat(reply[0] == b"OK", int(reply[1]), dict(zip(names, reply[3::2], strict=True)))
 
 
+async def present(wire: Wire, topology: str) -> dict[str, bytes]:
+    """Every member's entry, now."""
+    reply = await wire.call("HGETALL", keys.members(topology))
+    return {name.decode(): entry for name, entry in zip(reply[::2], reply[1::2], strict=True)}
+
+
 async def expel(wire: Wire, topology: str, member: str, entry: bytes) -> bool:
     """Remove a member whose `entry` stood still (b'' for one that leaves). False: it has beaten since, or is gone."""
     names = (keys.members(topology), keys.hosts(topology), keys.control(topology))

@@ -13,10 +13,12 @@ from runnelctl.topology.loading import OVERRIDES, Examined, examine, load, load_
 from runnelctl.topology.redis_url import redacted
 from runnelctl.topology.resolved import document, text
 from runnelctl.topology.shape import text_of_schema
+from runnelctl.topology.streams import ImportPlace
 
 __all__ = [
     "OVERRIDES",
     "Examined",
+    "ImportPlace",
     "describe",
     "differences",
     "digest",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from runnelctl.core import model
-from runnelctl.topology import deadletters, discovering, matches, redis_url, tasks
+from runnelctl.topology import deadletters, discovering, matches, ordering, redis_url, tasks
 from runnelctl.topology import streams as building_streams
 from runnelctl.topology.nodes import (
     Findings,
@@ -157,6 +157,8 @@ def _processor(name: str, section: Section, streams: dict[str, model.Stream], fi
         processes=_processes(section, streams, findings),
         policy=section.choice("policy", model.Policy, model.Policy.HALT),
         scope=_scope(section, findings),
+        order=ordering.order(section, findings),
+        concurrency=ordering.concurrency(section, findings),
         max_parked=_max_parked(section.section("max_parked")),
         state_ttl_ms=section.section("state").duration_ms("ttl", 0) or None,
         retry=_retry(section.section("retry"), findings),

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 _KEYS: dict[str, dict[str, str]] = {}
 
-_VALUES = {
-    "processors.*.order": ("key",),
-    "defaults.order": ("key",),
-}
+_VALUES: dict[str, tuple[str, ...]] = {}
 
 _REDIS_SCHEMES = ("redis+cluster", "rediss+cluster", "valkey+cluster", "valkeys+cluster")
 
@@ -27,8 +24,6 @@ def key(parent: str, name: str) -> str | None:
 def value(path: str, given: object) -> str | None:
     """The sentence for a value that the format has and this version has not; None for any other."""
     name = path.rpartition(".")[2]
-    if name == "concurrency" and type(given) is int and given > 1:
-        return f"concurrency over 1 {_SENTENCE}"
     return f"{name}: {given} {_SENTENCE}" if given in _VALUES.get(path, ()) else None
 
 

@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos import judge, nemeses, network
+from tests.chaos import judge, nemeses, network, soak
 from tests.chaos.run import perform
 from tests.chaos.world import Options
 
@@ -63,6 +63,9 @@ def options_of(arguments: list[str]) -> tuple[Options, Path, bool]:
 
 
 def main() -> int:
+    if "--soak" in sys.argv[1:]:
+        sys.argv.remove("--soak")
+        return soak.main()
     options, directory, judged = options_of(sys.argv[1:])
     # So that what the run made is removed, too, when somebody ends it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -48,18 +48,20 @@ def judge(
     repeat_bound: int,
     missing_ok: Collection[tuple[str, int]] = (),
     pauses: int = 0,
+    by_key: bool = False,
 ) -> Verdict:
     """`sent`: key -> how many events (seq 0, 1, ...). `repeat_bound`: events a death may repeat, per partition.
 
     `missing_ok`: events that a policy was meant to keep from having an effect. `pauses`: how often a whole host was
     stopped beyond its ttl; the one call per partition that was in a handler then ends late, and no fence can help that.
+    `by_key`: keys ran side by side (`order: key`), so what is fresh of one says nothing of another.
     """
     verdict = Verdict()
     seen: dict[str, int] = defaultdict(lambda: -1)  # key -> highest seq that had its first effect
     first_epoch: dict[tuple[str, int], int] = {}
     last_epoch: dict[int, int] = {}
     repeats_in_epoch: dict[tuple[int, int], int] = defaultdict(int)
-    fresh_in_epoch: set[tuple[int, int]] = set()
+    fresh_in_epoch: set[tuple[int, int, str]] = set()
     skipped = set(missing_ok)
     late: dict[int, int] = defaultdict(int)
     say = verdict.violations.append
@@ -80,11 +82,11 @@ def judge(
             repeats_in_epoch[run] += 1
             if first_epoch[event] == effect.epoch:
                 say(f"handled twice under one epoch: {effect}")
-            if run in fresh_in_epoch:
+            if (*run, effect.key if by_key else "") in fresh_in_epoch:
                 say(f"a repeat after fresh events under one epoch: {effect}")
             continue
         first_epoch[event] = effect.epoch
-        fresh_in_epoch.add(run)
+        fresh_in_epoch.add((*run, effect.key if by_key else ""))
         expected = seen[effect.key] + 1
         while (effect.key, expected) in skipped:
             expected += 1
@@ -92,7 +94,7 @@ def judge(
             say(f"key {effect.key}: first effect of {effect.seq} where {expected} was due")
         seen[effect.key] = max(seen[effect.key], effect.seq)
     verdict.distinct = len(first_epoch)
-    verdict.epochs = len({(partition, epoch) for partition, epoch in fresh_in_epoch})
+    verdict.epochs = len({(partition, epoch) for partition, epoch, _ in fresh_in_epoch})
     verdict.longest_repeat = max(repeats_in_epoch.values(), default=0)
     if verdict.longest_repeat > repeat_bound:
         say(f"{verdict.longest_repeat} events repeated by one take-over, the bound is {repeat_bound}")

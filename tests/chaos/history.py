@@ -88,6 +88,7 @@ class History:
     """Everything; a hand-made one is what the checker's own tests are made of."""
 
     ttl_ns: int = 2_000_000_000
+    aftermath_ns: int = 4_000_000_000
     commit_events: int = 100
     partitions: int = 16
     at_once: int = 0  # handlers of a partition with order: key; 0 with order: partition
@@ -140,6 +141,7 @@ def read(directory: Path, secret: str) -> History:
     options = json.loads((directory / "options.json").read_text())
     history = History(
         ttl_ns=options["ttl_ms"] * 1_000_000, commit_events=options["commit_events"], partitions=options["partitions"],
+        aftermath_ns=int(options.get("aftermath_ttls", 2.0) * options["ttl_ms"] * 1_000_000),
         at_once=options.get("concurrency", 1) if options.get("order") == "key" else 0,
     )  # fmt: skip
     for line in _lines(directory / "effects"):

@@ -114,7 +114,7 @@ MUTANTS: dict[str, Mutant] = {
             ),
         ),
         frozenset({"epochs", "overlap", "repeats", "fence"}),
-        _run("stop-host", sleep_ms=20.0, minutes=0.5, pace_s=12.0, seed=3),
+        _run("stop-beats", minutes=0.5, pace_s=12.0, seed=6),
     ),
     "no-reaping": Mutant(
         "the leases of a dead slice are not released",
@@ -134,23 +134,23 @@ MUTANTS: dict[str, Mutant] = {
             _py(
                 "calls",
                 "await handler(event, context)",
-                "(setattr(ledger, 'done', first + index), ledger.mark_dirty(now), await handler(event, context))",
+                "(setattr(ledger, 'done', ordinal), ledger.mark_dirty(now), await handler(event, context))",
             ),
         ),
         frozenset({"loss", "inside", "order"}),
-        _run("kill-slice", sleep_ms=20.0, handler="relay"),
+        _run("kill-slice", sleep_ms=20.0, rate=150.0, handler="relay"),
     ),
     "cursor-at-end": Mutant(
         "after a failure the cursor goes to the end of what was fetched",
         (_py("ledger", "self.run[index - 1]._id", "self.run[-1]._id"),),
         frozenset({"loss", "inside", "counts"}),
-        _run("handlers", "rolling", "restart", "stop-beats", rate=1_200.0, sleep_ms=5.0),
+        _run("handlers", "rolling", "restart", "stop-beats", sleep_ms=4.0, minutes=0.4),
     ),
     "no-deadline": Mutant(
         "a slice goes on after its host's lease has run out",
         (_py("lane", "elif now >= deadline:", "elif False:"),),
         frozenset({"epochs", "overlap", "repeats"}),
-        _run("stop-beats", sleep_ms=20.0, minutes=0.5, pace_s=12.0, seed=3),
+        _run("stop-beats", minutes=0.5, pace_s=12.0, seed=6),
     ),
     "stale-prefetch": Mutant(
         "what was fetched is kept over a reconnect",

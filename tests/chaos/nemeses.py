@@ -92,7 +92,15 @@ def _stop_redis(world: World, rng: random.Random) -> Steps:
 
 
 def _kill_redis(world: World, rng: random.Random) -> Steps:
-    down_s = rng.choice((0.0, 1.0, 2.5 * world.ttl_s))
+    yield from _redis_down(world, "kill-redis", rng.choice((0.0, 1.0, 2.5 * world.ttl_s)))
+
+
+def _redis_1s(world: World, rng: random.Random) -> Steps:
+    """Just this one, for the figure that is promised."""
+    yield from _redis_down(world, "redis-1s", 1.0)
+
+
+def _redis_down(world: World, name: str, down_s: float) -> Steps:
 
     def body(note: dict[str, Any]) -> Steps:
         note["down_s"] = down_s
@@ -102,7 +110,7 @@ def _kill_redis(world: World, rng: random.Random) -> Steps:
         finally:
             world.redis.start()
 
-    yield from steps(world, "kill-redis", ["redis"], body)
+    yield from steps(world, name, ["redis"], body)
 
 
 def _script_flush(world: World, rng: random.Random) -> Steps:
@@ -440,9 +448,10 @@ HARMLESS: dict[str, Nemesis] = {
     "handlers": _handlers,
 }
 CLOCKS: dict[str, Nemesis] = {"clock-host": _clock("host"), "clock-redis": _clock("redis")}
-ALL: dict[str, Nemesis] = HARMLESS | losses.ALL | CLOCKS
+ALL: dict[str, Nemesis] = HARMLESS | losses.ALL | CLOCKS | {"redis-1s": _redis_1s}
 FAMILIES: dict[str, tuple[str, ...]] = {
-    "harmless": tuple(HARMLESS), "losses": (*HARMLESS, *losses.ALL), "clocks": (*HARMLESS, *CLOCKS), "all": tuple(ALL),
+    "harmless": tuple(HARMLESS), "losses": (*HARMLESS, *losses.ALL), "clocks": (*HARMLESS, *CLOCKS),
+    "all": (*HARMLESS, *losses.ALL, *CLOCKS),
 }  # fmt: skip
 NEED_NETWORK = frozenset({"cut-host", "power"})
 

@@ -33,7 +33,6 @@ _WAKING_NS = 500_000_000
 _QUIET_S = 20.0
 _FDS_GROWTH, _RSS_GROWTH = 8, 24 << 20
 _RECOVERY_LIMIT_NS = 45_000_000_000
-_AFTERMATH_TTLS = 2
 
 Point = Callable[[History], Iterator[str]]
 
@@ -365,7 +364,7 @@ def recovered(history: History) -> dict[str, list[int]]:
 
 def _crossed(history: History, action: dict[str, Any], until: int) -> bool:
     """Whether another injection, or what is left of one, got in between."""
-    settled = action["at"] - _AFTERMATH_TTLS * history.ttl_ns
+    settled = action["at"] - history.aftermath_ns
     return any(other is not action and other["at"] < until and other["end"] > settled for other in history.actions)
 
 

@@ -87,6 +87,7 @@ class Options:
     order: str = "partition"  # or key, with so many handlers at once
     concurrency: int = 4
     sleep_ms: float = 1.0  # of the first stage's handler
+    aftermath_ttls: float = 2.0  # how long an injection keeps others from counting as recoveries of their own
     observed: bool = True  # whether MONITOR is read, for the points about the fence
     warm_events: int = 200  # handled before the first injection
     settle_s: float = 90.0  # for everything to be handled in the end

@@ -63,6 +63,18 @@ def test_nothing_is_lost_or_reordered_under_kills_and_pauses(make_fire: MakeFire
     assert "stopped: killing it" in said
 
 
+@pytest.mark.parametrize("handler", ["effect", "effect_sync"])
+def test_keys_side_by_side_under_kills_and_pauses(make_fire: MakeFire, handler: str) -> None:
+    extra = "    order: key\n    concurrency: 8"
+    fire = make_fire(events=12_000, handler=handler, slice_kills=5, sleep_s=0.002, extra=extra)
+    assert burn(fire) == 0, fire.output.read_text()
+    verdict = fire.verdict(by_key=True)
+    assert not verdict.violations, f"{verdict.violations}\n{fire.actions}\n{fire.output.read_text()}"
+    assert verdict.distinct == fire.plan.events
+    assert fire.counted() == fire.plan.events, "ctx.state counts every event exactly once"
+    assert len(fire.actions) >= 8
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_full_size(make_fire: MakeFire) -> None:

@@ -20,8 +20,9 @@ if ARGV[3] == '1' then
   end
   -- Everything after the cursor that is not there any more counts as passed, whether it was trimmed or deleted.
   local left, from = 0, h[4] or '0-0'
+  local highest = '18446744073709551615-18446744073709551615' -- XRANGE refuses to look behind it
   repeat
-    local page = redis.call('XRANGE', KEYS[2], '(' .. from, '+', 'COUNT', 1000)
+    local page = from ~= highest and redis.call('XRANGE', KEYS[2], '(' .. from, '+', 'COUNT', 1000) or {}
     left = left + #page
     if #page > 0 then from = page[#page][1] end
   until #page < 1000

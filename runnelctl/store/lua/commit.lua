@@ -10,6 +10,7 @@
 --                       'P' list# parked# key element record           park an event; a record begins with a key's first
 --                       'U' list# parked# replaying# key token         a parked event is done: take it off its list
 --                       'F' list# parked# replaying# key token record  it failed again: its replay is over
+--                       'A' own# ids last                              ids that are done above the new cursor, or ''
 -- Returns {'OK'} | {'ALREADY'} | {'FENCED', epoch, owner} | {'CURSOR', cursor} | {'HISTORY'} | {'TRIMMED', lost}
 --         | {'FULL', key} | {'TYPE', key} | {'POISONED', key} | {'PARKED', key} what is parked is not what was read
 -- Atomic: this is the fence. A script has no rollback, so everything is checked before anything is written.
@@ -111,7 +112,7 @@ local function misparked(op, list, hash, key, word, record)
   end
   return false
 end
-local WORDS = {S = 3, D = 2, T = 4, P = 6, U = 6, F = 7}
+local WORDS = {S = 3, D = 2, T = 4, P = 6, U = 6, F = 7, A = 4}
 while i <= #ARGV do
   local op, key = ARGV[i], KEYS[tonumber(ARGV[i + 1])]
   if op == 'X' or op == 'L' then
@@ -132,6 +133,11 @@ while i <= #ARGV do
     if replaying and not typed(replaying, 'hash') then return {'TYPE', replaying} end
     if misparked(op, key, hash, ARGV[at], ARGV[at + 1], ARGV[at + 2]) then return {'PARKED', ARGV[at]} end
     ops[#ops + 1] = {op, key, hash, replaying, at}
+    i = i + WORDS[op]
+  elseif op == 'A' then
+    local last = ARGV[i + 3]
+    if last ~= '' and #redis.call('XRANGE', events, last, last) ~= 1 then return {'HISTORY'} end
+    ops[#ops + 1] = {op, key, ARGV[i + 2]}
     i = i + WORDS[op]
   elseif WORDS[op] then
     if not typed(key, 'string') then return {'TYPE', key} end
@@ -176,6 +182,7 @@ for _, o in ipairs(ops) do
   elseif o[1] == 'S' then redis.call('SET', o[2], o[3])
   elseif o[1] == 'T' then redis.call('SET', o[2], o[3], 'PX', o[4])
   elseif o[1] == 'D' then redis.call('DEL', o[2])
+  elseif o[1] == 'A' then redis.call('HSET', o[2], 'above', o[3])
   else park(o[1], o[2], o[3], o[4], ARGV[o[5]], ARGV[o[5] + 1], ARGV[o[5] + 2]) end
 end
 local total = string.format('%.0f', count)

@@ -39,6 +39,7 @@ local ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local epoch = string.format('%.0f', math.max(tonumber(h[1] or '0') + 1, ms))
 redis.call('HSET', own, 'epoch', epoch, 'cursor', ARGV[1], 'count', ARGV[2], 'seq', '0', 'tries', '0', 'suspect', '0',
   'alone', '0', 'sure', '0', 'death', '')
+redis.call('HDEL', own, 'above') -- of the old place
 redis.call('HDEL', own, 'from') -- a holder that never let go convicts no event of the new place
 local block = ''
 if h[4] then

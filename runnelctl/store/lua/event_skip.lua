@@ -8,7 +8,9 @@ local h = redis.call('HMGET', KEYS[1], 'block', 'nonce', 'owner', 'cursor', 'cou
 if not h[1] then return {'CLEAR'} end
 if (h[2] or '') ~= '' then return {'OWNED', h[3]} end
 if not string.find(h[1], '"event":"' .. ARGV[1] .. '"', 1, true) then return {'CHANGED', h[1]} end
-local next = redis.call('XRANGE', KEYS[2], '(' .. h[4], '+', 'COUNT', 1)
+-- XRANGE refuses to look behind the highest id that there can be.
+local highest = h[4] == '18446744073709551615-18446744073709551615'
+local next = highest and {} or redis.call('XRANGE', KEYS[2], '(' .. h[4], '+', 'COUNT', 1)
 if #next == 0 or next[1][1] ~= ARGV[1] then return {'GONE'} end
 local kind = redis.call('TYPE', KEYS[3]).ok
 if kind ~= 'stream' and kind ~= 'none' then return redis.error_reply('WRONGTYPE ' .. KEYS[3] .. ' is not a stream') end

@@ -30,7 +30,8 @@ if nonce ~= ARGV[1] or nonce == '' then
     if ARGV[4] == 'latest' then cursor, count = last, added else cursor, count = '0-0', added - length end
     count = string.format('%.0f', count)
   end
-  if nonce ~= '' and from == cursor and suspect <= tonumber(count) + 1
+  -- Behind the last id there is nothing; and XRANGE refuses to look behind the highest id that there can be.
+  if nonce ~= '' and from == cursor and suspect <= tonumber(count) + 1 and cursor ~= last
     and #redis.call('XRANGE', events, '(' .. cursor, '+', 'COUNT', 1) > 0 then
     -- The holder never let go and committed nothing: the event after the cursor is under suspicion. One that is yet to
     -- come is not: hosts that are lost while a partition is idle must not convict it.

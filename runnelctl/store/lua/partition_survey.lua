@@ -21,7 +21,7 @@ for i = 2, #KEYS, 2 do
   local first = own[6]
   own[6], own[9] = false, false
   if first then own[9] = redis.call('HGET', KEYS[i + 1], first) end
-  if length > 0 and tonumber(own[4] or '0') < added then
+  if length > 0 and tonumber(own[4] or '0') < added and own[3] ~= last then
     local unread = redis.call('XRANGE', KEYS[1], '(' .. (own[3] or '0-0'), '+', 'COUNT', 1)
     if unread[1] then own[6] = unread[1][1] end
   end

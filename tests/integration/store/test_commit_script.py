@@ -46,6 +46,24 @@ def refused(part: Partition, *args: Any, **more: Any) -> list[str]:
     return reply
 
 
+def test_what_is_done_above_the_cursor_is_remembered_with_what_it_did(leased: Leased) -> None:
+    part, ids, epoch = leased
+    done = f"{ids[2]} {ids[4]}"
+    effects = [*EFFECTS, "A", 1, done, ids[4]]
+    assert part.commit(epoch, 7, 1, "0-0", ids[0], 1, names=names(part), effects=effects) == ["OK"]
+    assert (part.hash()["cursor"], part.hash()["above"]) == (ids[0], done)
+    assert len(part.outputs()) == 2
+    nothing_passed = ["A", 1, f"{ids[2]}", ids[2]]
+    assert part.commit(epoch, 7, 2, ids[0], ids[0], 0, effects=nothing_passed) == ["OK"]
+    assert part.hash()["above"] == ids[2]
+    before = part.dump()
+    lost = ["A", 1, "9999999999999-0", "9999999999999-0"]  # a failover took away what was done
+    assert part.commit(epoch, 7, 3, ids[0], ids[0], 0, effects=lost) == ["HISTORY"]
+    assert part.dump() == before
+    assert part.commit(epoch, 7, 3, ids[0], ids[2], 2, effects=["A", 1, "", ""]) == ["OK"]
+    assert part.hash()["above"] == ""
+
+
 def test_a_commit_applies_cursor_count_and_all_effects(leased: Leased) -> None:
     part, ids, epoch = leased
     part.client.set(f"{part.tag}:s2", "old")

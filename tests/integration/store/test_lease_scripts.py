@@ -268,3 +268,12 @@ def test_lost_is_what_was_trimmed_unread(part: Partition) -> None:
     part.client.xtrim(part.events, maxlen=3, approximate=False)
     assert part.acquire(2)[6] == "3"
     assert part.acquire(3, dead=2)[6] == "3"
+
+
+def test_a_partition_whose_ids_are_used_up_can_still_be_taken_over(part: Partition) -> None:
+    part.client.xadd(part.events, {"data": "{}"}, id="18446744073709551615-18446744073709551615")
+    epoch = part.acquire(7)[1]
+    highest = "18446744073709551615-18446744073709551615"
+    assert part.commit(epoch, 7, 1, "0-0", highest, 1) == ["OK"]
+    assert part.acquire(8, dead="7")[0] == "OK"
+    assert part.acquire(9, dead="8")[0] == "OK", "its second holder was lost, too, and committed nothing"

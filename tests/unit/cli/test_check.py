@@ -61,3 +61,55 @@ def test_the_file_that_is_meant(run: Run, write: Write, monkeypatch: Any) -> Non
     assert run("check").out == "env.yaml: ok: 1 stream, 1 processor\n"
     assert run("check", "topology.yaml").out == "topology.yaml: ok: 1 stream, 1 processor\n"
     assert "RUNNELCTL_TOPOLOGY" in run("check", "--help").out
+
+
+RECORDS = """\
+import msgspec
+
+class Order(msgspec.Struct):
+    id: str
+    items: list[str] = []
+
+class Plain: ...
+
+async def fine(event): ...
+"""
+
+
+def test_records_and_what_is_imported_with_them(run: Run, write: Write) -> None:
+    write("checked.py", RECORDS)
+    write("bad.py", "import os\nos._exit(3)\n")
+    write(
+        "t.yaml",
+        "name: s\npythonpath: [.]\nstreams:\n"
+        "  a: {partitions: 1, key: idd, record: 'checked:Order', schema: {properties: {id: {type: integer}}}}\n"
+        "  b: {partitions: 1, record: 'checked:Plain'}\n"
+        "  c: {partitions: 1, record: 'bad:Order'}\n"
+        "  d: {partitions: 1, codec: 'checked:fine'}\n"
+        "  e: {partitions: 1, record: 'checked:Order', codec: fields}\n"
+        "processors: {p: {stream: e, handler: 'checked:fine', match: {idd: x}}}\n"
+        "discover: ['checked.py', 'bad.py']\n",
+    )
+    done = run("check", "t.yaml")
+    assert done.code == 2
+    assert done.err.splitlines() == [
+        "t.yaml:8:30: warning: processor p: match: the class has no field 'idd' (did you mean 'id'?)",
+        "t.yaml:4:40: record checked:Order: id is integer by the schema, and string in the class",
+        "t.yaml:4:40: record checked:Order: id is required by the class, and a record may lack it by the schema",
+        "t.yaml:4:40: record checked:Order: the class has no field 'idd', which is the key of the stream",
+        "t.yaml:5:30: record checked:Plain is a plain class: "
+        "it must be a msgspec.Struct, a dataclass or a pydantic model",
+        "t.yaml:6:30: record bad:Order: module bad ended the process that imported it (code 3)",
+        "t.yaml:7:29: codec checked:fine is of type function, which has no encode and no decode",
+        "t.yaml:8:30: record checked:Order: codec fields: items is array, and codec fields stores flat records",
+        "t.yaml:10:26: discover bad: module bad ended the process that imported it (code 3)",
+    ]
+
+
+def test_the_schema_of_a_record_class(run: Run, write: Write) -> None:
+    write("checked.py", RECORDS)
+    write("topology.yaml", FINE)
+    done = run("schema", "--record", "checked:Order")
+    assert done.code == 0
+    assert json.loads(done.out)["required"] == ["id"]
+    assert run("schema", "--record", "checked:Plain").code == 3

@@ -51,8 +51,8 @@ def test_every_key_is_read(load: Load, write: Write, tmp_path: Path) -> None:
           orders: {partitions: 8, key: user.id, schema: schemas/order.json, codec: json, compression: none,
                    partitioner: murmur2, capacity: 5_000, validate: both}
         processors:
-          billing: {stream: orders, handler: "a.b:C.d", processes: 2, policy: IGNORE, scope: partition, order: partition,
-                    concurrency: 1, retry: {attempts: 5, backoff: 1s, max_backoff: 1m}, timeout: 1.5s,
+          billing: {stream: orders, handler: "a.b:C.d", processes: 2, policy: IGNORE, scope: partition, order: key,
+                    concurrency: 16, retry: {attempts: 5, backoff: 1s, max_backoff: 1m}, timeout: 1.5s,
                     batch: {size: 7, within: 20ms}, commit: {every: 0ms, events: 9}, dead_letter: true, start: latest,
                     max_memory: 512MiB, max_events: 10, middleware: [a:b, c.d:e]}
         lease: {ttl: 3s}
@@ -71,7 +71,7 @@ def test_every_key_is_read(load: Load, write: Write, tmp_path: Path) -> None:
     }  # fmt: skip
     assert shop.processors["billing"] == model.Processor(
         name="billing", stream="orders", handler="a.b:C.d", processes=2, policy=model.Policy.IGNORE,
-        retry=model.Retry(attempts=5, backoff_ms=1_000, max_backoff_ms=60_000), timeout_ms=1_500,
+        order=model.Order.KEY, concurrency=16, retry=model.Retry(attempts=5, backoff_ms=1_000, max_backoff_ms=60_000), timeout_ms=1_500,
         batch=model.Batch(size=7, within_ms=20), commit=model.CommitBounds(every_ms=0, events=9),
         dead_letter="orders.dead", start=model.Start.LATEST, max_memory_bytes=512 << 20, max_events=10,
         middleware=("a:b", "c.d:e"),

@@ -90,7 +90,7 @@ class _Recorder(section.Section):
 
 
 def test_what_the_schema_accepts_is_what_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    fixed = {"codec", "compression", "order", "concurrency"}  # one value only, so nothing to build
+    fixed = {"codec", "compression"}  # one value only, so nothing to build
     monkeypatch.setattr(_Recorder, "asked", set(), raising=False)
     monkeypatch.setattr(building, "Section", _Recorder)
     findings = Findings()
@@ -146,8 +146,8 @@ PROCESSOR_VALUES: dict[str, list[Any]] = {
     "scope": ["partition", "key", "event"],
     "max_parked": [{}, {"events": 1}, {"events": 0}, {"size": "1MiB"}, {"size": "many"}, {"keys": 1}, 5],
     "state": [{}, {"ttl": "7d"}, {"ttl": "0s"}, {"ttl": 7}, {"age": "1d"}, "7d"],
-    "order": ["partition", "key"],
-    "concurrency": [1, 2, 0],
+    "order": ["partition", "key", "keys"],
+    "concurrency": [1, 1_024, 1_025, 0],
     "retry": [{}, {"attempts": 1}, {"attempts": 0}, {"x": 1}, [], {"backoff": "0s"}, {"max_backoff": "1"}],
     "timeout": ["1s", "0s", "0.5h", "1w", 1],
     "batch": [{}, None, {"size": 100_001}, {"within": "1s"}],

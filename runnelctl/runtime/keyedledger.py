@@ -1,0 +1,106 @@
+"""The books of a lane with `order: key`: what is done has gaps. A commit moves the cursor to the last event before the
+first gap, and remembers the ids of those behind it: what they did is in Redis, and nobody may do it again."""
+
+from __future__ import annotations
+
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from runnelctl.core.keyorder import Passed
+from runnelctl.runtime.ledger import EFFECT_BYTES_PER_COMMIT, EFFECTS_PER_COMMIT, Ledger, size_of
+from runnelctl.runtime.states import Effect
+from runnelctl.store.leases import Commit, Session
+
+if TYPE_CHECKING:
+    from runnelctl.runtime.keyed import KeyedLane
+
+
+class KeyedLedger(Ledger):
+    """See the module. `done` and `committed` are watermarks here: everything up to them is done, or committed."""
+
+    lane: KeyedLane
+
+    def restart(self, session: Session) -> None:
+        """As Ledger.restart."""
+        super().restart(session)
+        #: Done in an earlier session, and not seen again yet. Ids, since they mean the same in every history.
+        self.remembered = dict.fromkeys(
+            sorted((each for each in session.above if _follows(each, session.cursor)), key=_parts)
+        )
+        self._passed = Passed(session.count, session.cursor)
+        self._told = Passed(session.count, session.cursor)  # as far as the last commit, sent or not, tells it
+        self._finished: deque[tuple[int, bytes, list[Effect]]] = deque()  # what is not in a commit yet
+        self._above = b" ".join(self.remembered)
+        self.uncommitted = self._in_commit = 0  # events done that no answered commit holds, and those under way
+
+    def recall(self, ordinal: int, event_id: bytes) -> bool:
+        """Whether the event was done in an earlier session: then it is passed."""
+        if event_id not in self.remembered:
+            return False
+        del self.remembered[event_id]
+        self._told.add(ordinal, event_id)
+        self._pass(ordinal, event_id)
+        if self.done > self.committed:
+            self.mark_dirty(monotonic())
+        return True
+
+    def finish(self, ordinal: int, event_id: bytes, effects: list[Effect]) -> None:
+        """An event is done, with these effects."""
+        if not self._void:
+            self.uncommitted += 1
+            self._finished.append((ordinal, event_id, effects))
+            self._pass(ordinal, event_id)
+            if not self.dirty_since:
+                self.mark_dirty(monotonic())
+
+    def _pass(self, ordinal: int, event_id: bytes) -> None:
+        self._passed.add(ordinal, event_id)
+        self.done, self.done_id = self._passed.watermark, self._passed.at
+
+    # --- what Ledger asks
+
+    def _aside(self, done: int) -> bool:
+        return bool(self._finished) and not self._void
+
+    def _cut(self, done: int) -> tuple[list[Effect], int, bytes]:
+        """All that finished, in the order in which it did, or as much as fits into one script."""
+        if self._void:
+            return [], self.committed, self.cursor
+        taken: list[Effect] = []
+        size, told = 0, self._told
+        while self._finished and len(taken) < EFFECTS_PER_COMMIT and size < EFFECT_BYTES_PER_COMMIT:
+            ordinal, event_id, effects = self._finished.popleft()
+            told.add(ordinal, event_id)
+            self._in_commit += 1
+            if effects:
+                taken += effects
+                size += size_of(effects)
+        ids = told.ids()
+        above = b" ".join([*ids, *self.remembered])
+        if above != self._above:
+            self._above = above
+            taken.append(("A", self._names[0], (above, ids[-1] if ids else b"")))
+        return taken, told.watermark, told.at
+
+    def _drop(self) -> None:
+        super()._drop()
+        self._finished.clear()
+
+    def _settled(self, commit: Commit) -> None:
+        self.uncommitted, self._in_commit = self.uncommitted - self._in_commit, 0
+        super()._settled(commit)
+        self.lane.nudge()  # there may be room for more events
+
+    @property
+    def _resting(self) -> bool:
+        return not self._finished and self.lane.resting
+
+
+def _parts(event_id: bytes) -> tuple[int, int]:
+    ms, _, seq = event_id.partition(b"-")
+    return int(ms), int(seq or 0)
+
+
+def _follows(event_id: bytes, cursor: bytes) -> bool:
+    return _parts(event_id) > _parts(cursor)

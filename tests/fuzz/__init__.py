@@ -1,0 +1,1 @@
+"""Junk on purpose: payloads that no client of ours would write, and topology files that nobody would."""

@@ -1,0 +1,1 @@
+"""A forum as facts: who says that something happened, and who reacts."""
