@@ -17,7 +17,7 @@ def capacity(entry: bytes) -> dict[str, int]:
         return {}
 
 
-def able(entry: bytes) -> dict[str, int]:
+def serving(entry: bytes) -> dict[str, int]:
     """The same without the processors that the member is still starting: others keep their partitions until it can."""
     unready = starting(entry)
     return {name: 0 if name in unready else slots for name, slots in capacity(entry).items()}
