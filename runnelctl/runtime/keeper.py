@@ -19,10 +19,11 @@ from typing import Any
 from runnelctl.core import membership
 from runnelctl.errors import RunnelctlError
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import leadership, listening, loglines, neighbours, reports, signals
+from runnelctl.runtime import leadership, listening, loglines, neighbours, reports, signals, standins
 from runnelctl.runtime.drain import Drain
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.rolling import Rolling
+from runnelctl.runtime.serverwatch import ServerWatch
 from runnelctl.runtime.stall import Stall
 from runnelctl.runtime.tenure import Tenure
 from runnelctl.runtime.trimmer import Trimmer
@@ -49,11 +50,14 @@ class Keeper:
         self.stall = Stall(host, self.log)
         self.rolling = Rolling(host)
         self.trimmer = Trimmer(host, self.log)
+        self.server = ServerWatch(self.log)
         self._wake = asyncio.Event()
         self._wake.set()
         self._news = True  # membership or ownership may have changed since we looked
         self._beat_due = 0.0
         self._counter = random.getrandbits(48)
+        self._resting: set[int] = set()  # slots whose slice is being replaced
+        self._entry = ""  # what we said of ourselves last
         self._watch: membership.Watch | None = None
         self._members: dict[str, bytes] = {}
         self._joined = False
@@ -125,14 +129,20 @@ class Keeper:
             self._said_stopping = self._news = True
         if self.leadership.changed():
             self._news = True
-        if self.rolling.done() or self._news or monotonic() >= self._beat_due:
+        resting = {slot.index for slot in self.host.plan.slots if standins.resting(self.host, slot.index)}
+        if resting != self._resting:
+            self._resting, self._news = resting, True
+        changed = reports.entry(self.host) != self._entry  # a slice became ready, so that others may hand over to it
+        if self.rolling.done() or changed or self._news or monotonic() >= self._beat_due:
             await self._beat(wire)  # also the way to learn who is there now, and to say that we leave
         news, self._news = self._news, False
         released = await self.tenure.reap(wire)
         released = await self.leadership.reap(wire) or released
         await self.leadership.settle(wire, self._members, look=news, stopping=stopping)
-        changed = await self.tenure.settle(wire, self._members, look=news, stopping=stopping)
-        if released or changed:
+        await self.tenure.settle(wire, self._members, look=news or released, stopping=stopping)
+        if changed:
+            await members.tell(wire, self.topology.name, "changed", member=self.host.member)
+        if released:
             await members.tell(wire, self.topology.name, "released", member=self.host.member)
         if stopping and not self.tenure.held and not self.leadership.held and self._children_gone():
             await members.expel(wire, self.topology.name, self.host.member, b"")
@@ -140,6 +150,7 @@ class Keeper:
         if not stopping:
             await self.stall.look(wire, monotonic())
             await self.trimmer.look(wire, monotonic())
+            await self.server.look(wire, monotonic())
             self._conclude(await self.drain.look(wire) if self.drain is not None else cells.OUTCOME_NONE)
         return False
 
@@ -167,7 +178,10 @@ class Keeper:
             self.log.warning("the supervisor is silent; not beating")
             return
         self._counter += 1
-        entry = f"{self._counter}|{reports.entry(self.host)}"
+        about = reports.entry(self.host)
+        if about != self._entry:
+            self._entry, self._news = about, True
+        entry = f"{self._counter}|{about}"
         report = reports.report(self.host, self.tenure)
         answer = await members.beat(
             wire, self.topology.name, self.host.member, entry, report, join=not self._joined and not self._rejoining()

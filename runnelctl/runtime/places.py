@@ -17,6 +17,20 @@ def capacity(entry: bytes) -> dict[str, int]:
         return {}
 
 
+def serving(entry: bytes) -> dict[str, int]:
+    """The same without the processors that the member is still starting: others keep their partitions until it can."""
+    unready = starting(entry)
+    return {name: 0 if name in unready else slots for name, slots in capacity(entry).items()}
+
+
+def starting(entry: bytes) -> frozenset[str]:
+    """Processors that the member is still starting."""
+    try:
+        return frozenset(json.loads(entry.split(b"|", 2)[2]).get("starting", ()))
+    except (IndexError, ValueError, TypeError, AttributeError):
+        return frozenset()
+
+
 def place(owner: str, able: Mapping[str, int]) -> Place | None:
     """The place that an own hash's `owner` field names, if that host is a member."""
     member, _, number = owner.rpartition("/")

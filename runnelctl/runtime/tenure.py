@@ -21,7 +21,8 @@ from runnelctl.core.tenancy import Claim, Move, decide, strangers
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import halts, signals
 from runnelctl.runtime.host import Host
-from runnelctl.runtime.places import capacity, place
+from runnelctl.runtime.places import place, serving, starting
+from runnelctl.runtime.standins import StandIns
 from runnelctl.store import leases, members
 from runnelctl.store.leases import Blocked, Busy, Granted, Holding
 from runnelctl.store.members import present
@@ -167,15 +168,15 @@ class Tenure:
 
     # --- making it so -----------------------------------------------------------------------------------------
 
-    async def settle(self, wire: Wire, members: Mapping[str, bytes], *, look: bool, stopping: bool) -> bool:
-        """Give up what is not ours, take what is. True if anything was taken that others may wait to hear of."""
+    async def settle(self, wire: Wire, members: Mapping[str, bytes], *, look: bool, stopping: bool) -> None:
+        """Give up what is not ours, take what is."""
         if stopping:
             for unit in self.held:
                 self._give_up(unit)
-            return False
+            return
         if not look and not self.unsatisfied and not self._unheld():
             self._count()
-            return False
+            return
         self.halted = await self._names(wire, keys.halted(self.topology.name))
         self.paused = await self._names(wire, keys.paused(self.topology.name))
         holdings = await leases.holdings(wire, self.topology.name, self.plan.units)
@@ -189,8 +190,7 @@ class Tenure:
                 wishes.append(wish)
         await self._take(wire, wishes)
         self._count()
-        self.board.q[cells.H_SETTLED] = 1
-        return False
+        self.board.q[cells.H_SETTLED] = int(not starting(members.get(self.host.member, b"")))
 
     async def _names(self, wire: Wire, key: str) -> set[str]:
         return {name.decode() for name in await wire.call("HKEYS", key)}
@@ -208,18 +208,18 @@ class Tenure:
 
     def _target(self, members: Mapping[str, bytes], holdings: list[Holding]) -> dict[int, Place | None]:
         """Where every unit should run, as all hosts compute it."""
-        capacities = {member: capacity(entry) for member, entry in members.items()}
+        capacities = {member: serving(entry) for member, entry in members.items()}
         if self.plan.partial:
             slots = {name: len(self.plan.slots_of(name)) for name in self.plan.processors}
             capacities = {self.host.member: slots} if self.host.member in members else {}
         target: dict[int, Place | None] = {}
-        mine = 0
+        stand_ins, mine = StandIns(self.host), 0
         for processor in self.plan.processors:
             units = self.plan.units_of(processor)
             able = {member: places.get(processor, 0) for member, places in capacities.items()}
             owners = [place(holdings[unit.index].owner, able) for unit in units]
             for unit, chosen in zip(units, assign(able, owners, self._turn[processor]), strict=True):
-                target[unit.index] = chosen
+                target[unit.index] = stand_ins.place(unit, chosen)
                 blocked = holdings[unit.index].record is not None or self.stopped(unit)
                 mine += chosen is not None and chosen[0] == self.host.member and not blocked
         self.board.q[cells.H_WANTED] = mine

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from tests.process.fakes import FakeRedis
 from tests.process.mistakes import HANDLERS, TOPOLOGY, Case, meet
-from tests.process.ups import environment, project
+from tests.process.ups import Up, environment, project
 from tests.servers import Server
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -93,3 +95,23 @@ def test_a_full_disk(tmp_path: Path, stored: Callable[[], Any]) -> None:
         assert (full.returncode, full.stderr) == (1, "runnelctl: cannot write: No space left on device\n")
     finally:
         subprocess.run(["umount", tiny], check=True)
+
+
+def test_a_server_that_begins_to_evict_under_way_is_told(
+    start_server: Callable[..., Server], tmp_path: Path, app_name: str
+) -> None:
+    server = start_server("valkey")
+    project(
+        tmp_path,
+        f"name: {app_name}\nredis: {server.url}\npythonpath: [.]\nstreams: {{s: {{partitions: 1}}}}\n"
+        "processors: {p: {stream: s, handler: mine:handle}}\n",
+        mine="async def handle(event): ...\n",
+    )
+    up = Up(tmp_path).wait_ready()
+    try:
+        with redis.Redis(unix_socket_path=str(server.socket)) as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            wait_until(lambda: "maxmemory-policy was changed to allkeys-lru" in up.output, 30, "the warning")
+        assert up.stop() == 0
+    finally:
+        up.close()

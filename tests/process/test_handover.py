@@ -1,0 +1,78 @@
+"""Partitions change hands when hosts join and leave and when a processor is restarted: only those that must, and a host
+is given none before it can run them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.process.ups import Up, command, project, status
+from tests.servers import Server
+from tests.waiting import wait_until
+
+TOPOLOGY = """
+name: {name}
+redis: {url}
+pythonpath: [.]
+lease: {{ttl: 3s}}
+streams:
+  orders: {{partitions: 12, key: who}}
+processors:
+  count: {{stream: orders, handler: shop:count, processes: 2}}
+"""
+HANDLER = """
+import pathlib, time
+
+while pathlib.Path("slow").exists():
+    time.sleep(0.01)
+
+def count(event): ...
+"""
+Places = dict[int, tuple[str | None, str | None]]
+
+
+def places(directory: Path) -> Places:
+    """Where each partition is: host and slice."""
+    shown = status(directory)["processors"]["count"]["partitions"]
+    return {each["partition"]: (each["host"], each["slice"]) for each in shown}
+
+
+def moved(before: Places, after: Places) -> int:
+    return sum(before[partition] != after[partition] for partition in before)
+
+
+def on(directory: Path, up: Up) -> int:
+    return sum(host is not None and host.endswith(f":{up.pid}") for host, _ in places(directory).values())
+
+
+def test_only_what_must_move_moves(valkey: Server, tmp_path: Path, app_name: str) -> None:
+    project(tmp_path, TOPOLOGY.format(name=app_name, url=valkey.url), shop=HANDLER)
+    first = Up(tmp_path).wait_ready()
+    second = None
+    try:
+        alone = places(tmp_path)
+        slow = tmp_path / "slow"
+        slow.touch()
+        second = Up(tmp_path)
+        wait_until(lambda: len(status(tmp_path)["hosts"]) == 2, message="the second host to join")
+        assert places(tmp_path) == alone, "nothing is given to a host whose slices still import"
+        slow.unlink()
+        second.wait_ready()
+        wait_until(lambda: second is not None and on(tmp_path, second) == 6, message="half to move")
+        both = places(tmp_path)
+        assert moved(alone, both) == 6, "and nothing but that half"
+        epochs = {each["partition"]: each["epoch"] for each in status(tmp_path)["processors"]["count"]["partitions"]}
+        assert command(tmp_path, "restart", "count").returncode == 0
+        wait_until(lambda: moved(both, places(tmp_path)) == 0, message="everything to be where it was")
+        rows = status(tmp_path)["processors"]["count"]["partitions"]
+        assert {each["state"] for each in rows} == {"running"}
+        assert all(each["epoch"] > epochs[each["partition"]] for each in rows), "each in a new process"
+        assert second.stop() == 0
+        wait_until(lambda: on(tmp_path, first) == 12, message="all to come back")
+        gone = places(tmp_path)
+        assert all(gone[partition] == place for partition, place in both.items() if place[0] == gone[partition][0] and
+                   place == alone[partition])  # fmt: skip
+        assert first.stop() == 0
+    finally:
+        for up in (first, second):
+            if up is not None:
+                up.close()
