@@ -1,6 +1,6 @@
-"""How fast one slice drains a backlog, beside the raw loop, in alternating rounds on the same server.
+"""How fast one slice drains a backlog, beside a baseline, in alternating rounds on the same server.
 
-python -m benchmarks.drain --events 400000 --rounds 5
+python -m benchmarks.drain --case noop --events 400000 --rounds 5
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,28 @@ streams:
   events: {{partitions: {partitions}, key: user, capacity: 100000000}}
   out: {{partitions: {partitions}, key: user, capacity: 100000000}}
 processors:
-  noop: {{stream: events, handler: "benchmarks.handlers:{handler}", processes: 1}}
+  noop: {{stream: events, handler: "benchmarks.handlers:{handler}", processes: 1{more}}}
+  plain: {{stream: events, handler: "benchmarks.handlers:noop", processes: 1}}
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A handler, further keys of its processor, and what it is held against: a mode of the raw loop, or `noop`, which
+    is our own slice with a handler that does nothing."""
+
+    handler: str
+    against: str
+    more: str = ""
+
+
+CASES = {
+    "noop": Case("noop", "async"),
+    "sync": Case("noop_sync", "sync"),
+    "keyed": Case("sleepy", "keyed", ", order: key, concurrency: 64"),
+    "keyed-noop": Case("noop", "async", ", order: key, concurrency: 64"),
+    "stateful": Case("stateful", "noop"),
+}
 
 
 #: How far a processor is, in one round trip: the machine must not be busy with being watched.
@@ -55,21 +76,23 @@ def record(n: int) -> dict[str, Any]:
     }
 
 
-def raw(socket: str, name: str, partitions: int, events: int) -> dict[str, float]:
+def raw(how: str, socket: str, name: str, partitions: int, events: int) -> dict[str, float]:
     """One round of the raw loop, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.raw_loop", socket, name, "events", str(partitions), str(events)]
+    command = [sys.executable, "-m", "benchmarks.raw_loop", how, socket, name, "events", str(partitions), str(events)]
     done = subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
-def ours(file: Path, client: Any, name: str, partitions: int, events: int) -> dict[str, float]:
+def ours(file: Path, client: Any, name: str, partitions: int, events: int, processor: str = "noop") -> dict[str, float]:
     """One round of `up` from the beginning of the stream: speed and the slice's CPU between 20 and 90 % of it."""
-    owns = [f"{{{name}:events:{p}}}:own:noop" for p in range(partitions)]
+    owns = [f"{{{name}:events:{p}}}:own:{processor}" for p in range(partitions)]
     client.delete(*owns)
+    for left in client.scan_iter(match=f"{{{name}:*}}:state:*", count=10_000):
+        client.delete(left)
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     up = subprocess.Popen(
-        [sys.executable, "-m", "runnelctl", "up", str(file)],
+        [sys.executable, "-m", "runnelctl", "up", str(file), "--only", processor],
         env=environ,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -81,7 +104,7 @@ def ours(file: Path, client: Any, name: str, partitions: int, events: int) -> di
         while True:
             done, now = int(count(keys=owns)), time.perf_counter()
             if slice_ is None and done >= first:
-                slice_ = next(c for c in psutil.Process(up.pid).children() if c.name().startswith("noop"))
+                slice_ = next(c for c in psutil.Process(up.pid).children() if c.name().startswith(processor))
                 began_at, began, cpu = done, now, sum(slice_.cpu_times()[:2])
             if slice_ is not None and done >= last:
                 spent = sum(slice_.cpu_times()[:2]) - cpu
@@ -101,29 +124,36 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--partitions", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--handler", default="noop")
+    parser.add_argument("--case", choices=CASES, default="noop")
     options = parser.parse_args()
+    case = CASES[options.case]
     directory = Path(tempfile.mkdtemp(prefix="bench-"))
     os.environ["RUNNELCTL_DIR"] = str(directory)
     file = directory / "topology.yaml"
     name = "bench"
-    file.write_text(TOPOLOGY.format(name=name, root=ROOT, partitions=options.partitions, handler=options.handler))
+    fields = {"name": name, "root": ROOT, "partitions": options.partitions}
+    file.write_text(TOPOLOGY.format(handler=case.handler, more=case.more, **fields))
     rounds: list[tuple[dict[str, float], dict[str, float]]] = []
     with reach("embedded", name) as reached, connect.client(reached.endpoint) as client:
         fill(file, options.events)
         for number in range(options.rounds):
-            base = raw(reached.endpoint.path, name, options.partitions, options.events)
-            mine = ours(file, client, name, options.partitions, options.events)
+            size = options.partitions, options.events
+            if case.against == "noop":
+                base = ours(file, client, name, *size, "plain")
+            else:
+                base = raw(case.against, reached.endpoint.path, name, *size)
+            mine = ours(file, client, name, *size)
             rounds.append((base, mine))
             print(
-                f"round {number}: raw {base['events_per_s']:,.0f}/s {base['cpu_us_per_event']:.2f} us, "
+                f"round {number}: {case.against} {base['events_per_s']:,.0f}/s {base['cpu_us_per_event']:.2f} us, "
                 f"slice {mine['events_per_s']:,.0f}/s {mine['cpu_us_per_event']:.2f} us, "
                 f"ratio {mine['events_per_s'] / base['events_per_s']:.2f}",
                 flush=True,
             )
     ratios = [mine["events_per_s"] / base["events_per_s"] for base, mine in rounds]
     added = [mine["cpu_us_per_event"] - base["cpu_us_per_event"] for base, mine in rounds]
-    print(f"events/s against raw: median {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    print(f"events/s against {case.against}: median {spread}")
     print(f"CPU added per event: median {statistics.median(added):.2f} us ({min(added):.2f} to {max(added):.2f})")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 
@@ -16,3 +17,8 @@ def noop_sync(event: Any) -> None:
 async def stateful(event: Any, ctx: Any) -> None:
     ctx.state["n"] = ctx.state.get("n", 0) + 1
     ctx.emit("out", event.value)
+
+
+async def sleepy(event: Any) -> None:
+    _ = event.value
+    await asyncio.sleep(0.001)

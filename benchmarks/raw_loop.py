@@ -1,7 +1,10 @@
 """The baseline: what one Python process can do at best. XREAD of all partitions with read-ahead, decode, a call of a
-no-op coroutine per event, one SET of the cursor per batch. No ownership, no fencing, no policy, no status: a ceiling.
+no-op per event, one SET of the cursor per batch. No ownership, no fencing, no policy, no status: a ceiling.
 
-    python -m benchmarks.raw_loop SOCKET TOPOLOGY STREAM PARTITIONS EVENTS
+    python -m benchmarks.raw_loop HOW SOCKET TOPOLOGY STREAM PARTITIONS EVENTS
+
+HOW: `async` awaits a coroutine that does nothing, `sync` calls a function that does nothing, `keyed` has a task per key
+of each read, whose handler sleeps 1 ms.
 """
 
 from __future__ import annotations
@@ -48,12 +51,49 @@ async def noop(value: Any) -> None:
     return None
 
 
-async def main(socket: str, topology: str, stream: str, partitions: int, events: int) -> dict[str, float]:
+def noop_sync(value: Any) -> None:
+    return None
+
+
+async def sleep(value: Any) -> None:
+    await asyncio.sleep(0.001)
+
+
+async def handle_async(reply: list[Any], decode: Any) -> None:
+    for _, entries in reply:
+        for _, fields in entries:
+            await noop(decode(fields[1]))
+
+
+async def handle_sync(reply: list[Any], decode: Any) -> None:
+    for _, entries in reply:
+        for _, fields in entries:
+            noop_sync(decode(fields[1]))
+
+
+async def handle_keyed(reply: list[Any], decode: Any) -> None:
+    by_key: dict[bytes, list[bytes]] = {}
+    for _, entries in reply:
+        for _, fields in entries:
+            by_key.setdefault(fields[3], []).append(fields[1])
+    await asyncio.gather(*(one_key(records, decode) for records in by_key.values()))
+
+
+async def one_key(records: list[bytes], decode: Any) -> None:
+    for record in records:
+        await sleep(decode(record))
+
+
+HOW = {"async": handle_async, "sync": handle_sync, "keyed": handle_keyed}
+
+
+async def main(how: str, socket: str, topology: str, stream: str, partitions: int, events: int) -> dict[str, float]:
     loop = asyncio.get_running_loop()
     _, reads = await loop.create_unix_connection(Raw, socket)
     _, writes = await loop.create_unix_connection(Raw, socket)
     names = [f"{{{topology}:{stream}:{p}}}:events".encode() for p in range(partitions)]
     cursors = dict.fromkeys(names, b"0-0")
+    handle = HOW[how]
     decode = msgspec.json.Decoder().decode
     done, began, cpu = 0, 0.0, 0.0
     first, last = events // 5, events * 9 // 10
@@ -63,9 +103,8 @@ async def main(socket: str, topology: str, stream: str, partitions: int, events:
         for name, entries in reply:
             cursors[name] = entries[-1][0]
         pending = reads.send("XREAD", "COUNT", COUNT, "BLOCK", 1000, "STREAMS", *names, *cursors.values())
+        await handle(reply, decode)
         for name, entries in reply:
-            for _, fields in entries:
-                await noop(decode(fields[1]))
             done += len(entries)
             writes.send("SET", name + b":raw", entries[-1][0])
         if not began and done >= first:
@@ -83,4 +122,4 @@ if __name__ == "__main__":
     gc.collect()
     gc.freeze()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        print(json.dumps(runner.run(main(*sys.argv[1:4], *map(int, sys.argv[4:])))))
+        print(json.dumps(runner.run(main(*sys.argv[1:5], *map(int, sys.argv[5:])))))

@@ -61,6 +61,8 @@ def resolve(spec: str, what: str = "handler") -> object:
         except AttributeError:
             kind = "module" if isinstance(owner, ModuleType) else "object"
             raise HandlerError(f"{kind} {walked} has no {name!r}{_near(name, owner)}") from None
+        except HandlerError:
+            raise
         except Exception as error:
             raise HandlerError(f"looking up {name!r} in {walked} raised {_worded(error)}") from error
         walked = f"{walked}.{name}"

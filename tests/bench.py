@@ -15,7 +15,7 @@ from runnelctl.core.model import Batch, CommitBounds, Match, Policy, Processor, 
 from runnelctl.core.plan import plan
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, signals, workload
+from runnelctl.runtime import signals, workload
 from runnelctl.runtime.board import Board, Shape
 from runnelctl.runtime.context import States
 from runnelctl.runtime.host import Host
@@ -116,12 +116,9 @@ class Bench:
         )  # fmt: skip
         self.slice = Slice(self.host, 0, 1)
         layers = tuple(layering.of(each, each.__name__) for each in middleware)
-        work = workload.surrounded(handler, handling.describe(handler, batch is not None), None, layers, False)
-        if match:
-            work = workload.only(work, matching.compiled(match))
-        self.slice.handler, self.slice.form = work.handler, work.form
-        self.slice.layers, self.slice.checked, self.slice.matches = work.layers, work.checked, work.matches
-        self.slice.call = calls.form_of(self.slice.processor, self.slice.form)
+        form = handling.describe(handler, batch is not None)
+        work = workload.surrounded(handler, form, None, layers, False)
+        self.slice.use(workload.only(work, matching.compiled(match)) if match else work)
         if at_redis is None:
             self.slice.states_for = lambda unit: States(lambda key: f"state:{key}", self.store.states.get)  # type: ignore[method-assign]
         self.board.d[cells.H_DEADLINE] = math.inf

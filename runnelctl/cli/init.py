@@ -16,6 +16,8 @@ FILES = {
     "handlers.py": "handlers.py.txt",
     "schemas/order.json": "order.json",
     "orders.jsonl": "orders.jsonl",
+    "topology.test.yaml": "topology.test.yaml",
+    "test_handlers.py": "test_handlers.py.txt",
     "README.md": "README.md",
     ".gitignore": "gitignore.txt",
 }
@@ -27,7 +29,7 @@ _LONGEST_NAME = 64
 @click.option("--name", help="The topology's name, the prefix of its keys in Redis.  [default: the directory's name]")
 @click.option("--from-runnel", "app", metavar="MODULE:APP", help="Write the topology of this Runnel app instead.")
 def command(directory: Path, name: str | None, app: str | None) -> int:
-    """Start a project in DIR (default: here): a topology, a handler, a schema, some records.
+    """Start a project in DIR (default: here): a topology, a handler, a schema, some records, tests.
 
     With --from-runnel: a topology for the Runnel app that is in DIR; its handlers run as they are, without Runnel.
     Writes over nothing: if one of its files is there already, nothing is written.

@@ -31,6 +31,7 @@ COMMANDS = {
     "tail": "what is in a stream, and what comes",
     "state": "what a processor keeps of a key",
     "check": "find every mistake in a topology file",
+    "test": "try cases: given records, expected emits, states, failures",
     "config": "print the topology as resolved, secrets hidden",
     "schema": "print the JSON Schema of topology files",
     "logs": "the output of a detached up",

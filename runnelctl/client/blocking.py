@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 from runnelctl import errors
 from runnelctl.client import reads
 from runnelctl.client.sender import Headers, Sender, declared, ids_of, note, now_ms, window_of
-from runnelctl.records import Encoded, header_fields
+from runnelctl.records import Encoded
 from runnelctl.store import connect as store
 from runnelctl.store.carry import Flight, begin, exchange, finish
 from runnelctl.store.lane import Batch
@@ -46,7 +46,7 @@ class BlockingClient(Sender):
         RedisUnfit or RedisUnreachable if it is not stored; SendOutcomeUnknown if that can't be known.
         """
         codec = self.codec(stream)
-        encoded, fields, batch = codec.encode(record, key), header_fields(headers), Batch(1)
+        encoded, fields, batch = codec.encode(record, key), self._header_fields(headers), Batch(1)
         with self._borrowed() as producer:
             producer.add(codec.stream, (encoded,), fields, batch)
             self._finish(producer, self._begin(producer))
@@ -76,7 +76,7 @@ class BlockingClient(Sender):
 
         The next window is taken from `records` while Redis works on the last one.
         """
-        fields, of = header_fields(headers), self.codec(stream).stream
+        fields, of = self._header_fields(headers), self.codec(stream).stream
         source = iter(records)
         with self._borrowed() as producer:
             window = window_of(source)

@@ -12,7 +12,7 @@ from runnelctl import errors
 from runnelctl.client import reads
 from runnelctl.client.sender import Headers, Sender, declared, ids_of, note, now_ms, windows_of
 from runnelctl.core.model import Stream
-from runnelctl.records import Encoded, header_fields
+from runnelctl.records import Encoded
 from runnelctl.store import connect as store
 from runnelctl.store.carry import exchange_async
 from runnelctl.store.lane import Batch
@@ -49,7 +49,7 @@ class Client(Sender):
     async def send(self, stream: str, record: Any, key: str | None = None, headers: Headers | None = None) -> str:
         """As `BlockingClient.send`. Cancelling the caller does not take back a record that is already queued."""
         codec = self.codec(stream)
-        return (await self._start(codec.stream, [codec.encode(record, key)], header_fields(headers)))[0]
+        return (await self._start(codec.stream, [codec.encode(record, key)], self._header_fields(headers)))[0]
 
     async def send_many(
         self,
@@ -60,7 +60,7 @@ class Client(Sender):
     ) -> list[str]:
         """As `BlockingClient.send_many`, also from an async iterable. One window is encoded while another travels, so
         when a record fails its check up to one window before it is still being stored; it is waited for."""
-        codec, fields = self.codec(stream), header_fields(headers)
+        codec, fields = self.codec(stream), self._header_fields(headers)
         started: list[asyncio.Future[list[str]]] = []
         try:
             async for window in windows_of(codec, records, key):

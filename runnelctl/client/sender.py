@@ -6,13 +6,13 @@ import difflib
 import itertools
 import os
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from runnelctl import errors, topology
 from runnelctl.core.model import Stream, Topology
-from runnelctl.records import Codec, Encoded, codec_for
+from runnelctl.records import Codec, Encoded, codec_for, header_fields
 from runnelctl.store import connect as store
 from runnelctl.store import meta, preflight
 from runnelctl.store.durability import Demand
@@ -20,6 +20,7 @@ from runnelctl.store.lane import Batch
 from runnelctl.store.produce import Producer
 
 Headers = Mapping[str, str | bytes]
+Stamp = Callable[[], Headers]
 #: Records that are checked, queued and sent together by `send_many`; bounds memory and how long the loop is held.
 WINDOW_RECORDS = 1_000
 WINDOW_BYTES = 4 * 1024 * 1024
@@ -30,8 +31,10 @@ WINDOW_MS = 200
 class Sender:
     """What both clients are made of: the topology, a codec per stream, the producer and the way to Redis."""
 
-    def __init__(self, topology: str | Path | Topology, *, timeout_ms: int, wait_ms: float) -> None:
-        self._given, self._timeout_ms, self._wait_ms = topology, timeout_ms, wait_ms
+    def __init__(
+        self, topology: str | Path | Topology, *, timeout_ms: int, wait_ms: float, stamp: Stamp | None = None
+    ) -> None:
+        self._given, self._timeout_ms, self._wait_ms, self._stamp = topology, timeout_ms, wait_ms, stamp
         self._codecs: dict[str, Codec] = {}
         self._reached: Any = None
         self._demand: Demand | None = None
@@ -62,6 +65,10 @@ class Sender:
             deadline_ms=self._timeout_ms,
             wait_ms=self._wait_ms,
         )
+
+    def _header_fields(self, headers: Headers | None) -> tuple[str | bytes, ...]:
+        """What goes into the entry for these headers and for those that everything gets."""
+        return header_fields(headers if self._stamp is None else {**self._stamp(), **(headers or {})})
 
     def codec(self, stream: str) -> Codec:
         """The codec of a declared stream. Raises UsageError with the nearest name for one that isn't."""

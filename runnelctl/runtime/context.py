@@ -4,7 +4,7 @@ done, and goes into Redis in the event's own commit or not at all."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from runnelctl import errors
@@ -43,6 +43,8 @@ class Context:
         self._states = states
         self.event: Event | None = None  # the one in the handler; None in a batch
         self.confined_to: Event | None = None  # other keys' events are in handlers: only this one's state may be used
+        #: What middleware may set: headers that every emit gets, unless it has them itself.
+        self.stamp: Callable[[], Mapping[str, str | bytes]] | None = None
         self.emits: list[Effect] = []
         self.opened: set[str] = set()
         self.touched = False
@@ -63,7 +65,7 @@ class Context:
         fields: list[Argument] = [*encoded.stored]
         if encoded.key:
             fields += (b"key", encoded.key)
-        fields += header_fields(headers)
+        fields += header_fields(headers if self.stamp is None else {**self.stamp(), **(headers or {})})
         target = keys.events(self._topology, stream, encoded.partition)
         self.emits.append(("X", target, (self._capacities[stream], len(fields), *fields)))
         self.touched = True

@@ -39,9 +39,9 @@ _NOTHING_TAKEN = (
 async def iterate(lane: Lane, run: list[Event], index: int) -> Outcome:
     """Give run[index:] to the lane's handler, starting it if it is not at its loop already."""
     iteration = lane.iteration
-    if iteration is None or iteration.over or iteration.expected != lane.ledger.first + index:
+    if iteration is None or iteration.over or lane.ledger.first + index < iteration.expected:
         if iteration is not None:
-            await iteration.cancel()  # history changed under it: it saw events that will come again
+            await iteration.cancel()  # history changed under it: it saw events that come again
         iteration = lane.iteration = Iteration(lane)
     return await iteration.take_on(run, index)
 
@@ -53,7 +53,7 @@ class Iteration:
         self.lane = lane
         self.over = False
         self.ending = False  # who asks for the next event is told that there is none
-        self.expected = 0  # the ordinal of the event that comes next
+        self.expected = 0  # the ordinal that comes next, unless some are passed over without it
         self.size, self.within_s = lane.slice.batch_size, lane.slice.batch_within_s  # of lists; 0: single events
         self._run: list[Event] = []
         self._index = 0  # what is in hand, or comes next

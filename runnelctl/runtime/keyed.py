@@ -138,6 +138,7 @@ class KeyedLane(Lane):
         self._over = True
         while self._idle:
             self._idle.pop().set_result(None)
+        self.slice.board.q[self.base + cells.U_LAST] = 0  # another kind of lane may follow
 
     async def _land(self) -> None:
         """Wait for what is in handlers; what waits for another attempt stays undone."""

@@ -41,6 +41,8 @@ class KeyedLedger(Ledger):
         del self.remembered[event_id]
         self._told.add(ordinal, event_id)
         self._pass(ordinal, event_id)
+        if self.done > self.committed:
+            self.mark_dirty(monotonic())
         return True
 
     def finish(self, ordinal: int, event_id: bytes, effects: list[Effect]) -> None:
@@ -49,11 +51,12 @@ class KeyedLedger(Ledger):
             self.uncommitted += 1
             self._finished.append((ordinal, event_id, effects))
             self._pass(ordinal, event_id)
+            if not self.dirty_since:
+                self.mark_dirty(monotonic())
 
     def _pass(self, ordinal: int, event_id: bytes) -> None:
         self._passed.add(ordinal, event_id)
         self.done, self.done_id = self._passed.watermark, self._passed.at
-        self.mark_dirty(monotonic())
 
     # --- what Ledger asks
 
@@ -69,9 +72,10 @@ class KeyedLedger(Ledger):
         while self._finished and len(taken) < EFFECTS_PER_COMMIT and size < EFFECT_BYTES_PER_COMMIT:
             ordinal, event_id, effects = self._finished.popleft()
             told.add(ordinal, event_id)
-            taken += effects
             self._in_commit += 1
-            size += size_of(effects)
+            if effects:
+                taken += effects
+                size += size_of(effects)
         ids = told.ids()
         above = b" ".join([*ids, *self.remembered])
         if above != self._above:

@@ -71,12 +71,7 @@ class Slice:
         """Import the handler, say ready, run lanes until told to leave and all are released."""
         # An import that hangs is killed for it: show where it hangs shortly before.
         faulthandler.dump_traceback_later(lifecycle.READY_LIMIT_S * 0.9)
-        work = workload.load(self.topology, self.processor, self.codecs)
-        self.handler, self.form, self.layers = work.handler, work.form, work.layers
-        self.checked, self.matches = work.checked, work.matches
-        self.call = calls.form_of(self.processor, work.form)
-        self.board.q[self._cell(cells.S_LOADED)] = self.incarnation
-        await work.open(self._open_context())
+        work = await self.load()
         faulthandler.cancel_dump_traceback_later()
         asyncio.get_running_loop().add_reader(self._host.wakes[self.slot.index][0], self._look)
         self._beat()
@@ -88,6 +83,20 @@ class Slice:
         self._look()
         await self._gone.wait()
         await work.close()
+
+    async def load(self) -> workload.Work:
+        """Import the handler and open it. Raises HandlerError."""
+        work = workload.load(self.topology, self.processor, self.codecs)
+        self.use(work)
+        self.board.q[self._cell(cells.S_LOADED)] = self.incarnation
+        await work.open(self._open_context())
+        return work
+
+    def use(self, work: workload.Work) -> None:
+        """Call this handler from now on."""
+        self.handler, self.form, self.layers = work.handler, work.form, work.layers
+        self.checked, self.matches = work.checked, work.matches
+        self.call = calls.form_of(self.processor, work.form)
 
     def _cell(self, cell: int) -> int:
         return self.board.slot(self.slot.index) + cell

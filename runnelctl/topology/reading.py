@@ -27,8 +27,12 @@ class Unreadable(Exception):
     """The file can't be read any further; what is wrong is among the findings."""
 
 
-def read(file: str, findings: Findings) -> Mapping:
-    """The tree of the YAML mapping in `file`. Mistakes go to `findings`; raises Unreadable where no tree is left."""
+TOPOLOGY = "a topology is a mapping (name: ..., streams: ...)"
+
+
+def read(file: str, findings: Findings, what: str = TOPOLOGY) -> Mapping:
+    """The tree of the YAML mapping in `file`. Mistakes go to `findings`; raises Unreadable where no tree is left.
+    `what`: the sentence for a file that holds something else."""
     text = _read_text(file, findings)
     try:
         root = _Tree(file, findings).build(yaml.parse(text, Loader=_LOADER))
@@ -36,9 +40,10 @@ def read(file: str, findings: Findings) -> Mapping:
         findings.problem(_place_of(error, file), _sentence(error))
         raise Unreadable from None
     if root is None:
-        raise _refused(findings, file, "the file is empty: a topology needs at least a name and streams")
+        needs = "a topology needs at least a name and streams" if what == TOPOLOGY else what
+        raise _refused(findings, file, f"the file is empty: {needs}")
     if not isinstance(root, Mapping):
-        findings.problem(root.place, "a topology is a mapping (name: ..., streams: ...)")
+        findings.problem(root.place, what)
         raise Unreadable
     return root
 

@@ -377,3 +377,21 @@ def test_closing_waits_for_what_is_under_way(shop: Topology, redis_server: Serve
 
     assert len(asyncio.run(scenario())) == 500
     check_exactly_once_in_order(redis_server, shop.name, 500)
+
+
+def test_a_client_s_stamp_is_in_the_headers_of_all_it_sends(valkey: Server, app_name: str) -> None:
+    of = topology(app_name, valkey.url, partitions=1)
+    with runnelctl.connect_sync(of, stamp=lambda: {"a": "stamp", "b": "stamp"}) as client:
+        client.send("orders", record(0), headers={"b": "own"})
+        client.send_many("orders", [record(1)])
+
+    async def concurrent() -> None:
+        async with runnelctl.connect(of, stamp=lambda: {"a": "stamp"}) as client:
+            await client.send("orders", record(2))
+
+    asyncio.run(concurrent())
+    with store.client(valkey.endpoint) as raw:
+        found = [fields for _, fields in raw.xrange(keys.events(app_name, "orders", 0))]
+    assert [(fields[b"h:a"], fields.get(b"h:b")) for fields in found] == [
+        (b"stamp", b"own"), (b"stamp", b"stamp"), (b"stamp", None),
+    ]  # fmt: skip

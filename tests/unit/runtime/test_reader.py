@@ -1,0 +1,119 @@
+"""Whom a read is for, and who gets what of its reply."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from runnelctl.runtime.intake import LANE_EVENTS_LEAST, Intake
+from runnelctl.runtime.reader import GROUP, Reader
+from tests.bench import entry, run
+
+
+class Site:
+    """A reader over lanes that are hungry as long as there is room, and a server that has `backlog` entries of each."""
+
+    def __init__(self, lanes: int, backlog: dict[int, int]) -> None:
+        self.backlog = backlog
+        self.reads: list[tuple[bool, list[int]]] = []  # whether it blocked, and for which lanes
+        self.lanes = {number: self._lane(number) for number in range(lanes)}
+        link: Any = SimpleNamespace(up=SimpleNamespace(call=self._unblocked))
+        slice_: Any = SimpleNamespace(
+            slot=SimpleNamespace(name="p.0"), lanes=self.lanes, outage=SimpleNamespace(over=lambda _: None),
+            committer=SimpleNamespace(link=link),
+        )  # fmt: skip
+        self.reader = Reader(slice_)
+        self.wire: Any = SimpleNamespace(bytes_received=0, call_now=self._answer, lost=None, client_id=1)
+        self.during: Any = None
+
+    def _lane(self, number: int) -> Any:
+        class Lane(SimpleNamespace):
+            __hash__ = object.__hash__
+
+            @property
+            def hungry(self) -> bool:
+                return bool(self.intake.has_room)
+
+        intake = Intake(b"0-0")
+        loop = SimpleNamespace(call_soon=lambda call: call())
+        return Lane(intake=intake, events_key=b"%d" % number, feed=intake.add, nudge=lambda: None, loop=loop)
+
+    async def _unblocked(self, *_: Any) -> int:
+        return 1
+
+    async def _answer(self, *words: Any) -> list[Any] | None:
+        count, streams = words[2], words[words.index("STREAMS") + 1 :]
+        names = [int(name) for name in streams[: len(streams) // 2]]
+        self.reads.append(("BLOCK" in words, names))
+        if self.during:
+            self.during()
+        reply = []
+        for name in names:
+            found = min(count, self.backlog.get(name, 0))
+            if found:
+                self.backlog[name] -= found
+                reply.append([b"%d" % name, [entry(number) for number in range(1, found + 1)]])
+        self.wire.bytes_received += 100 * sum(len(entries) for _, entries in reply)
+        return reply or None
+
+    def read(self, times: int = 1) -> None:
+        async def body() -> None:
+            for _ in range(times):
+                await self.reader._read(self.wire)
+
+        run(body())
+
+
+def test_with_a_backlog_everywhere_lanes_take_turns_a_few_at_a_time() -> None:
+    site = Site(100, dict.fromkeys(range(100), 10**6))
+    for lane in site.lanes.values():
+        site.reader.room_made(lane)
+    site.read(4)
+    assert [len(lanes) for _, lanes in site.reads] == [GROUP, GROUP, GROUP, GROUP]
+    assert {name for _, lanes in site.reads for name in lanes} == set(range(100))
+    assert not any(blocked for blocked, _ in site.reads)
+
+
+def test_one_lane_with_a_backlog_does_not_make_a_read_name_all_and_the_others_get_their_turn() -> None:
+    site = Site(100, {7: 10**6, 99: 1})
+    for lane in site.lanes.values():
+        lane.intake.behind = lane is site.lanes[7]
+        site.reader.room_made(lane)
+    for _ in range(4):
+        site.lanes[7].intake.count = 0  # its events are handled
+        site.read()
+    assert all(len(lanes) <= GROUP + 1 for _, lanes in site.reads)
+    assert site.lanes[99].intake.count == 1, "within a few reads"
+
+
+def test_when_nobody_is_behind_one_read_waits_for_all() -> None:
+    site = Site(100, {})
+    for lane in site.lanes.values():
+        lane.intake.behind = False
+        site.reader.room_made(lane)
+    site.read()
+    assert site.reads == [(True, list(range(100)))]
+
+
+def test_a_lane_that_is_full_keeps_the_others_from_blocking_and_comes_back() -> None:
+    site = Site(2, {})
+    for lane in site.lanes.values():
+        lane.intake.behind = False
+    site.lanes[0].intake.add([entry(n) for n in range(LANE_EVENTS_LEAST + 1)], 100.0)
+    for lane in site.lanes.values():
+        site.reader.room_made(lane)
+    site.read()
+    assert site.reads == [(False, [1]), (True, [1])]
+    site.lanes[0].intake.take(LANE_EVENTS_LEAST, gather=False)
+    site.reader.room_made(site.lanes[0])
+    site.read()
+    assert {name for _, lanes in site.reads[2:] for name in lanes} == {0, 1}
+
+
+def test_what_an_old_read_session_asked_for_is_not_taken() -> None:
+    site = Site(2, {0: 5, 1: 5})
+    for lane in site.lanes.values():
+        site.reader.room_made(lane)
+    site.during = lambda: site.lanes[0].intake.restart(b"0-0")
+    site.read()
+    assert (site.lanes[0].intake.count, site.lanes[1].intake.count) == (0, 5)
