@@ -54,15 +54,14 @@ class Bench:
         self._ups: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
-        self._client = connect.client(self.reached.endpoint)
-        self.client: Any = self._client.__enter__()
+        self.client: Any = connect.client(self.reached.endpoint)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for up in self._ups:
             _end(up)
         self.wipe()
-        self._client.__exit__(kind, error, at)
+        self.client.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def wipe(self) -> None:
