@@ -91,7 +91,9 @@ class Bench:
             pipe = self.client.pipeline(transaction=False)
             for number in range(start, min(events, start + 1_000)):
                 data = json.dumps(record(number), separators=(",", ":"))
-                pipe.xadd(f"{{{self.name}}}:raw:{number % self.partitions}", {"data": data, "key": f"user-{number}"})
+                pipe.xadd(
+                    keys.events(self.name, "raw", number % self.partitions), {"data": data, "key": f"user-{number}"}
+                )
             pipe.execute()
         return ours, {"events_per_s": events / (time.perf_counter() - began)}
 
@@ -107,14 +109,17 @@ class Bench:
             at = self._until(up, first)
             slice_, keeper = _child(up, "bench"), _child(up, "keeper")
             began, before = time.perf_counter(), (_cpu_s(slice_), _cpu_s(keeper), self._server_cpu_s())
-            handled = max(1, self._until(up, last) - at)
+            handled = self._until(up, last) - at
             took = time.perf_counter() - began
             after = (_cpu_s(slice_), _cpu_s(keeper), self._server_cpu_s())
             memory = [process.memory_full_info().uss / 2**20 for process in (slice_, keeper, psutil.Process(up.pid))]
+        ours = dict(zip(("slice_mib", "keeper_mib", "supervisor_mib"), memory, strict=True)) | {"start_s": started}
+        if handled < events // 5:
+            self.say(f"{events:,} events are over too soon to say how fast that was: give more with --events")
+            return ours, raw
         per_event = [(late - early) / handled * 1e6 for early, late in zip(before, after, strict=True)]
-        ours = dict(zip(("cpu_us_per_event", "keeper_cpu_us", "server_cpu_us"), per_event, strict=True))
-        ours |= dict(zip(("slice_mib", "keeper_mib", "supervisor_mib"), memory, strict=True))
-        return ours | {"events_per_s": handled / took, "start_s": started}, raw
+        ours |= dict(zip(("cpu_us_per_event", "keeper_cpu_us", "server_cpu_us"), per_event, strict=True))
+        return ours | {"events_per_s": handled / took}, raw
 
     def latency(self, rate: int, seconds: float) -> tuple[Figures, Figures]:
         """From just before an event is sent to its handler, at a steady rate: raw loop, then `up`."""
