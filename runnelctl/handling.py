@@ -23,6 +23,11 @@ from typing import Any, Literal
 from runnelctl import standin
 from runnelctl.errors import HandlerError
 
+#: What loops over events gets them one after the other.
+NEEDS_ORDER = (
+    "an iterator handler, or middleware that loops over events, needs order: partition; "
+    "with order: key events are handled side by side"
+)
 _CONTEXT_NAMES = ("ctx", "context")
 _ITERATED = re.compile(r"\b(Events|AsyncIterator|AsyncIterable|AsyncGenerator)\b")
 _LISTED = re.compile(r"\b(list|List|Sequence|tuple)\b")

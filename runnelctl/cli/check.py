@@ -53,7 +53,7 @@ def everything(file: Path, overrides: dict[str, Any] | None = None) -> tuple[top
 
 def _tried(examined: topology.Examined) -> tuple[list[errors.Problem], list[errors.Problem]]:
     """What is wrong with handlers and middleware, and what is odd about them."""
-    subjects = [Subject(each.spec, each.what) for each in examined.handlers]
+    subjects = [Subject(each.spec, each.what, each.side_by_side) for each in examined.handlers]
     verdicts = handler_trial.verdicts(subjects, examined.pythonpath)
     problems: list[errors.Problem] = []
     doubts: list[errors.Problem] = []

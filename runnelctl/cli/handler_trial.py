@@ -26,10 +26,12 @@ TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What `module:attribute` is named in the file, and as what: a handler, one of batches, a middleware, a task."""
+    """What `module:attribute` is named in the file, and as what: a handler, one of batches, a middleware, a task.
+    `side_by_side`: of a processor with `order: key`."""
 
     spec: str
     what: Literal["handler", "batch", "middleware", "task"] = "handler"
+    side_by_side: bool = False
 
     @property
     def module(self) -> str:
@@ -66,7 +68,7 @@ def verdicts(
 def _run(subjects: list[Subject], pythonpath: Sequence[str], timeout_s: float) -> tuple[list[Verdict], str | None]:
     """What one child answered, in order, and how it ended: a phrase, or None if it ran out of time."""
     with tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as answer:
-        asked = [[subject.spec, subject.what] for subject in subjects]
+        asked = [[subject.spec, subject.what, subject.side_by_side] for subject in subjects]
         request.write(json.dumps({"pythonpath": list(pythonpath), "subjects": asked}).encode())
         request.seek(0)
         child = subprocess.Popen(
@@ -115,22 +117,24 @@ def child(request_fd: int, answer_fd: int) -> None:
     with os.fdopen(request_fd) as stream:
         request = json.load(stream)
     handling.put_on_path(request["pythonpath"])
-    for spec, what in request["subjects"]:
-        verdict = _verdict(spec, what)
+    for spec, what, side_by_side in request["subjects"]:
+        verdict = _verdict(spec, what, side_by_side)
         os.write(answer_fd, json.dumps([verdict.problem, verdict.doubt]).encode() + b"\n")
     os._exit(0)
 
 
-def _verdict(spec: str, what: str) -> Verdict:
+def _verdict(spec: str, what: str, side_by_side: bool) -> Verdict:
     try:
         if what == "middleware":
-            layering.find(spec)
-            return Verdict()
+            iterates = layering.find(spec).kind == "events"
+            return Verdict(handling.NEEDS_ORDER if iterates and side_by_side else None)
         target = handling.resolve(spec)
         if what == "task":
             taskcalls.describe(target)
             return Verdict()
-        handling.describe(target, what == "batch")
+        form = handling.describe(target, what == "batch")
+        if form.kind == "events" and side_by_side:
+            return Verdict(handling.NEEDS_ORDER)
         return Verdict(doubt=handling.doubt(target, what == "batch"))
     except errors.HandlerError as error:
         return Verdict(str(error))

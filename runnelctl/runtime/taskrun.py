@@ -54,6 +54,7 @@ class TaskRun:
         self._next: Run | None = None  # what runs when the present one has ended
         self._timer: asyncio.TimerHandle | None = None
         self._led = 0  # the grant that we follow
+        self._claiming = False
         self.stuck = False  # it ran into its timeout, and nothing can stop it
         if self._d[self._base + cells.T_SINCE]:  # the process before this one died in it
             self._ended(cells.RESULT_DIED, monotonic() - self._d[self._base + cells.T_SINCE])
@@ -62,7 +63,9 @@ class TaskRun:
 
     @property
     def running(self) -> bool:
-        return self._running is not None
+        """Whether a run has to be waited for: not one that is to leave, and can't begin while Redis is away."""
+        waits_for_redis = self._claiming and self._of.leaving and self._of.link.up is None
+        return self._running is not None and not waits_for_redis
 
     def _now_ms(self) -> int:
         """On the clock that the task goes by (see core/schedule.py)."""
@@ -176,7 +179,10 @@ class TaskRun:
         """One run, from its claim to its outcome."""
         voices.speaker.set(self.task.name)
         result, error = cells.RESULT_NONE, "this host does not lead it any more"
-        if not self.task.leader or await self._claim(run):
+        self._claiming = self.task.leader
+        claimed = not self.task.leader or await self._claim(run)
+        self._claiming = False
+        if claimed:
             self._q[self._base + cells.T_RAN_AT] = int(time.time() * 1000)
             began = self._d[self._base + cells.T_SINCE] = monotonic()
             result, error = await self._called()

@@ -100,6 +100,8 @@ class Tasks:
         self.host.board.d[self._cell(cells.S_BEAT)] = monotonic()
         self.host.board.q[self._cell(cells.S_RSS)] = psutil.Process().memory_info().rss
         faulthandler.dump_traceback_later(lifecycle.SILENCE * ttl_s * 0.75)
+        if self.leaving:
+            self.look()
         asyncio.get_running_loop().call_later(ttl_s / 4, self._beat)
 
     def _woken(self) -> None:

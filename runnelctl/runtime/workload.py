@@ -83,10 +83,7 @@ def load(topology: Topology, processor: Processor, codecs: Mapping[str, Codec]) 
     checked = stream.validate.on_read and (stream.schema is not None or stream.record is not None)
     work = surrounded(handler, form, instance, tuple(_layer(spec) for spec in processor.middleware), checked)
     if processor.order is Order.KEY and work.form.kind == "events":
-        raise HandlerError(
-            f"{processor.handler}: an iterator handler, or middleware that loops over events, needs order: partition; "
-            "with order: key events are handled side by side"
-        )
+        raise HandlerError(f"{processor.handler}: {handling.NEEDS_ORDER}")
     return only(work, matching.compiled(processor.match)) if processor.match else work
 
 

@@ -35,6 +35,7 @@ class CodePlace:
     spec: str
     what: Literal["handler", "batch", "middleware", "task"]
     place: Place
+    side_by_side: bool = False  # the processor has `order: key`
 
 
 def topology(root: Mapping, file: str, findings: Findings) -> tuple[model.Topology, list[CodePlace]]:
@@ -239,8 +240,8 @@ def _middleware(section: Section) -> list[Scalar]:
 
 
 def _code_places(section: Section) -> Iterator[CodePlace]:
-    scalar = section.scalar("handler")
+    scalar, keyed = section.scalar("handler"), section.text("order") == "key"
     if scalar is not None:
-        yield CodePlace(scalar.text, "batch" if section.has("batch") else "handler", scalar.place)
+        yield CodePlace(scalar.text, "batch" if section.has("batch") else "handler", scalar.place, keyed)
     for item in _middleware(section):
-        yield CodePlace(item.text, "middleware", item.place)
+        yield CodePlace(item.text, "middleware", item.place, keyed)

@@ -61,15 +61,23 @@ def test_one_that_may_be_meant_otherwise_is_told_its_form(write: Write, tmp_path
         *(Subject(f"tried.forms:{name}") for name in ("loops", "does_not", "one", "plain", "lists")),
         *(Subject(f"tried.forms:{name}", "batch") for name in ("loops", "does_not", "lists")),
         *(Subject(f"tried.forms:{name}", "middleware") for name in ("around", "loops")),
+        *(Subject(f"tried.forms:{name}", "handler", True) for name in ("loops", "one")),
+        Subject("tried.forms:around", "middleware", True),
     ]
     found = list(handler_trial.verdicts(asked, [str(tmp_path)]).values())
-    assert [verdict.problem is not None for verdict in found] == [False] * 4 + [True] + [False] * 4 + [True]
+    assert [verdict.problem is not None for verdict in found] == [False] * 4 + [True] + [False] * 4 + [
+        True,
+        True,
+        False,
+        True,
+    ]
     assert found[0] == found[2] == found[6] == found[7] == found[8] == Verdict()
     assert "does_not is taken for the iterator form" in str(found[1].doubt)
     assert "plain is a plain function: it gets one event at a time" in str(found[3].doubt)
     assert "lists takes a list (events: list), but its processor has no `batch:`" in str(found[4].problem)
     assert "loops gets a list, since its processor has batch:" in str(found[5].doubt)
     assert "it yields nothing: a middleware is" in str(found[9].problem)
+    assert "needs order: partition" in str(found[10].problem) and found[10] == found[12]
 
 
 def problems(specs: list[str], pythonpath: str, **how: Any) -> dict[str, str | None]:
