@@ -87,7 +87,7 @@ def main() -> None:
     asked = json.load(sys.stdin)
     loop = Baseline(asked["name"], "events", asked["partitions"], asked["events"], latency=asked["latency"])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        print(json.dumps(runner.run(loop.run(asked["url"]))))
+        sys.stdout.write(json.dumps(runner.run(loop.run(asked["url"]))))
 
 
 if __name__ == "__main__":
