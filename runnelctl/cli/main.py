@@ -38,6 +38,7 @@ COMMANDS = {
     "init": "start a project in a directory",
     "graph": "a picture of a topology",
     "doctor": "what is wrong with this set-up",
+    "bench": "figures on this machine, beside a bare loop",
     "completion": "a script that makes your shell complete",
 }
 

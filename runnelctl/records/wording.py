@@ -92,7 +92,7 @@ def missing_key(path: tuple[str, ...], value: Any) -> str:
         walked.append(part)
     place = f"{'.'.join(walked)!r}" if walked else "the record"
     if isinstance(node, dict):
-        there = ", ".join(list(node)[:8]) or "nothing"
+        there = ", ".join(str(name) for name in list(node)[:8]) or "nothing"
         return f"key field {name!r} is missing: {place} has {short(there)}"
     return f"key field {name!r} is missing: {place} is {kind(node)}, not an object"
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from runnelctl import errors
+from runnelctl.core.model import Stream
+from runnelctl.records import codec_for
 from tests.fuzz import payloads, topologies
+
+
+def test_a_record_whose_names_are_numbers_is_refused_in_words() -> None:
+    """Found by the fuzz: the sentence about a missing key could not name the fields that are there."""
+    codec = codec_for(Stream(name="orders", partitions=1, key="id", codec="msgpack"))
+    with pytest.raises(errors.RecordError, match="39"):
+        codec.key_of(codec.decode(b"\x81'k"))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
