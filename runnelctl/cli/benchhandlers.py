@@ -25,4 +25,4 @@ class Latency:
         self._ages_ms.append((time.time_ns() - event.value["at"]) / 1e6)
 
     async def close(self) -> None:
-        Path(os.environ["RUNNELCTL_BENCH_AGES"]).write_text(json.dumps(self._ages_ms))
+        Path(os.environ["BENCH_AGES_FILE"]).write_text(json.dumps(self._ages_ms))

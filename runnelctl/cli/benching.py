@@ -30,7 +30,7 @@ LOOK_S = 0.02
 PATIENCE_S = 60.0
 _TOPOLOGY = """\
 name: {name}
-redis: ${{RUNNELCTL_BENCH_URL}}
+redis: ${{BENCH_REDIS_URL}}
 streams:
   events: {{partitions: {partitions}, key: user, capacity: 100000000}}
 processors:
@@ -48,8 +48,8 @@ class Bench:
         self.directory = Path(tempfile.mkdtemp(prefix="runnelctl-bench-"))
         self.ages = self.directory / "ages.json"
         self.environ = {
-            **os.environ, "RUNNELCTL_DIR": str(self.directory), "RUNNELCTL_BENCH_URL": url,
-            "RUNNELCTL_BENCH_AGES": str(self.ages),
+            **os.environ, "RUNNELCTL_DIR": str(self.directory), "BENCH_REDIS_URL": url,
+            "BENCH_AGES_FILE": str(self.ages),
         }  # fmt: skip
         self._ups: list[subprocess.Popen[bytes]] = []
 

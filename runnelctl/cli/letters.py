@@ -143,15 +143,16 @@ class _Return:
 
 
 def _key(of: Topology, letter: Letter) -> str:
-    """The key that its event is parked under: its own, or that of its record; an empty one if it has none."""
+    """The key that its event is parked under: its own, or that of its record. An event without one waits for nobody:
+    it is parked under its id."""
     if letter.key:
         return letter.key
     codec, element = codec_for(of.streams[of.processors[letter.processor].stream]), parking.unpack(letter.element)
     source = Source(codec.stream.name, letter.partition, codec.decode, codec.key_of)
     try:
-        return codec.event(element.event_id, element.fields, source).key
+        return codec.event(element.event_id, element.fields, source).key or letter.event_id
     except (RecordError, UnicodeError):
-        return ""
+        return letter.event_id
 
 
 def _list(of: Topology, found: dict[str, Found], some: Sequence[tuple[int, Letter, str]], *, as_json: bool) -> None:

@@ -117,6 +117,9 @@ class Parking:
         key = next(iter(self.asked))
         most = 1 if self._one_by_one else min(PAGE, lane.slice.commit_events)
         elements = await self._oldest(key, most)
+        if elements is None:
+            self.asked.pop(key)
+            return True
         if lane.states.used:
             await lane.slice.load_states(lane.states, [self._event(element) for element in elements])
         done = 0
@@ -149,7 +152,8 @@ class Parking:
             await lane.ledger.progress()
         return self._is_ours()
 
-    async def _oldest(self, key: str, most: int) -> list[Element]:
+    async def _oldest(self, key: str, most: int) -> list[Element] | None:
+        """None: what is stored there is not ours."""
         lane = self._lane
         while True:
             wire = await lane.slice.committer.side.get()
@@ -157,7 +161,7 @@ class Parking:
                 return await stored.oldest(wire, lane.slice.topology.name, lane.unit, key, most)
             except ValueError as error:
                 lane.slice.log.error("%s: key %r stays parked: %s", lane.name, key, error)
-                return []
+                return None
             except (ConnectionLost, ReplyError):
                 lane.slice.committer.side.drop()
                 await asyncio.sleep(0.2)
