@@ -214,7 +214,7 @@ class KeyedLane(Lane):
         q[self.base + cells.U_LAST] = max(q[self.base + cells.U_LAST], flight[-1])
         if len(self._flying) == 1:
             d[self.base + cells.U_SINCE] = now
-        if not self._linked and self.order.ready:
+        if not self._linked and self.order.ready and len(self._flying) < self._allowed:
             self._linked = True  # if this handler waits for something, another worker goes on
             self.loop.call_soon(self.pump)
         return flight
@@ -271,7 +271,7 @@ class KeyedLane(Lane):
             self.idle()
             if self._grounded is not None and not self._grounded.done():
                 self._grounded.set_result(None)
-        if not self._flying or self.intake.count:
+        if not self._flying or (self.intake.count and not self.order.ready):
             self.nudge()
 
     def later(self, flight: list[int], seconds: float) -> None:
