@@ -18,7 +18,7 @@ from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import keyedfailures, suspicion, workload
 from runnelctl.runtime.context import Context
-from runnelctl.runtime.keyedledger import KeyedLedger
+from runnelctl.runtime.keyedledger import WINDOW, KeyedLedger
 from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.states import Effect
 from runnelctl.runtime.threads import failure_of
@@ -26,8 +26,6 @@ from runnelctl.store.leases import Session
 
 if TYPE_CHECKING:
     from runnelctl.runtime.slice import Slice
-
-WINDOW = 1_000  # how far beyond the committed cursor events may arrive: bounds memory, and what a commit remembers
 
 
 class KeyedLane(Lane):
@@ -177,12 +175,16 @@ class KeyedLane(Lane):
 
     async def _work(self) -> None:
         context = self.slice.context_for(self)
+        gave_way = False
         while True:
-            flight = self._depart()
-            if flight:
+            if flight := self._depart():
                 await self._fly(flight, context)
+                gave_way = False
             elif self._over:
                 return
+            elif self.order.ready and not gave_way:
+                gave_way = True
+                await asyncio.sleep(0)  # handlers that never wait would keep the loop to themselves
             else:
                 rest = self.loop.create_future()
                 self._idle.append(rest)
@@ -198,7 +200,7 @@ class KeyedLane(Lane):
                 return []  # the next commit makes room
             now = monotonic()
             if now >= self.check_at:
-                self.nudge()
+                self.look_around(now)
                 return []
             first = self.order.start()
             if first is None:
@@ -254,9 +256,9 @@ class KeyedLane(Lane):
     def done(self, flight: list[int], effects: list[Effect]) -> None:
         """All of a flight is done, with these effects."""
         for ordinal in flight:
-            event = self.events.pop(ordinal)
-            self.ledger.finish(ordinal, event._id, effects if ordinal == flight[-1] else [])
-        self.single.difference_update(flight)
+            self.ledger.finish(ordinal, self.events.pop(ordinal)._id, effects if ordinal == flight[-1] else [])
+        if self.single:
+            self.single.difference_update(flight)
         self.order.done(flight)
         self.landed(flight[0])
 
@@ -269,10 +271,9 @@ class KeyedLane(Lane):
             d[self.base + cells.U_SINCE] = next(iter(self._flying.values()))
         else:
             self.idle()
+            self.nudge()
             if self._grounded is not None and not self._grounded.done():
                 self._grounded.set_result(None)
-        if not self._flying or (self.intake.count and not self.order.ready):
-            self.nudge()
 
     def later(self, flight: list[int], seconds: float) -> None:
         """A flight failed and is to start once more, after a pause. Its key waits; the others go on."""
