@@ -140,7 +140,7 @@ class Keeper:
         news, self._news = self._news, False
         released = await self.tenure.reap(wire)
         released = await self.leadership.reap(wire) or released
-        await self.leadership.settle(wire, self._members, look=news, stopping=stopping)
+        await self.leadership.settle(wire, self._members, look=news or released, stopping=stopping)
         await self.tenure.settle(wire, self._members, look=news or released, stopping=stopping)
         if changed:
             await members.tell(wire, self.topology.name, "changed", member=self.host.member)
@@ -235,7 +235,7 @@ class Keeper:
                 found.pop(member, None)
         if self.host.member not in self._members:
             await members.tell(wire, self.topology.name, "joined", member=self.host.member)
-        if abouts(found) != abouts(self._members):  # whoever became ready says so, too, but may not have come to it
+        if abouts(found) != abouts(self._members):  # who became ready tells us, too, if its connection lasts
             self._news = True
         self._members = found
 
