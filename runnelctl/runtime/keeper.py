@@ -22,6 +22,7 @@ from runnelctl.runtime import board as cells
 from runnelctl.runtime import leadership, listening, loglines, neighbours, reports, signals, standins
 from runnelctl.runtime.drain import Drain
 from runnelctl.runtime.host import Host
+from runnelctl.runtime.places import abouts
 from runnelctl.runtime.rolling import Rolling
 from runnelctl.runtime.serverwatch import ServerWatch
 from runnelctl.runtime.stall import Stall
@@ -102,6 +103,7 @@ class Keeper:
         """As long as one connection lasts."""
         timeout_ms = max(500, int(self.ttl_s * 1000 / 4))
         wire = await Wire.open(self.host.endpoint, name="runnelctl:keeper", timeout_ms=timeout_ms)
+        self._news = True  # what the last connection was to look at, it may not have come to
         try:
             await self._beat(wire)
             self._wake.set()
@@ -138,7 +140,7 @@ class Keeper:
         news, self._news = self._news, False
         released = await self.tenure.reap(wire)
         released = await self.leadership.reap(wire) or released
-        await self.leadership.settle(wire, self._members, look=news, stopping=stopping)
+        await self.leadership.settle(wire, self._members, look=news or released, stopping=stopping)
         await self.tenure.settle(wire, self._members, look=news or released, stopping=stopping)
         if changed:
             await members.tell(wire, self.topology.name, "changed", member=self.host.member)
@@ -231,9 +233,9 @@ class Keeper:
             if await members.expel(wire, self.topology.name, member, entry):
                 self.log.warning("host %s stopped beating and was expelled", member.rsplit(":", 1)[0])
                 found.pop(member, None)
-        if found.keys() != self._members.keys():
-            if self.host.member not in self._members:
-                await members.tell(wire, self.topology.name, "joined", member=self.host.member)
+        if self.host.member not in self._members:
+            await members.tell(wire, self.topology.name, "joined", member=self.host.member)
+        if abouts(found) != abouts(self._members):  # who became ready tells us, too, if its connection lasts
             self._news = True
         self._members = found
 

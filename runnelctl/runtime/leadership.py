@@ -127,7 +127,8 @@ class Leadership:
         if not ours:
             if leader.member == me:  # ours from before an expulsion or a keeper's death
                 await self._release(wire, led, leader.epoch, int(leader.nonce))
-            self._unsatisfied = not leader.nonce  # nobody leads: whoever should may not know yet
+            if not leader.nonce:
+                self._unsatisfied = True  # nobody leads: whoever should may not know yet
             return
         if leader.nonce and leader.member in members and leader.member != me:
             self._unsatisfied = True  # it lives, computes the same, and will let go

@@ -25,9 +25,12 @@ async def listen(endpoint: Endpoint, topology: str, who: str, heard: Heard) -> N
         wire = None
         try:
             wire = await Wire.open(endpoint, name=f"runnelctl:{who}:control", timeout_ms=8_000)
-            if not after:  # `$` would miss what is said between two reads
-                newest = await wire.call("XREVRANGE", name, "+", "-", "COUNT", 1)
-                after = newest[0][0] if newest else b"0-0"
+            newest = await wire.call("XREVRANGE", name, "+", "-", "COUNT", 1)
+            last = newest[0][0] if newest else b"0-0"
+            # `$` would miss what is said between two reads. And a failover may have taken the end of the stream away:
+            # what is said next may then have lower ids than what was heard before.
+            if not after or _number(last) < _number(after):
+                after = last
                 heard(None)
             while True:
                 reply = await wire.call("XREAD", "COUNT", 100, "BLOCK", 5_000, "STREAMS", name, after)
@@ -36,7 +39,13 @@ async def listen(endpoint: Endpoint, topology: str, who: str, heard: Heard) -> N
                     for _, fields in entries:
                         heard({k.decode(): v.decode() for k, v in zip(fields[::2], fields[1::2], strict=True)})
         except (ConnectionLost, ReplyError):
+            heard(None)
+        finally:
             if wire is not None:
                 wire.close()
-            heard(None)
-            await asyncio.sleep(0.1 + random.random() * LONGEST_PAUSE_S)
+        await asyncio.sleep(0.1 + random.random() * LONGEST_PAUSE_S)
+
+
+def _number(entry_id: bytes) -> tuple[int, int]:
+    ms, _, seq = entry_id.partition(b"-")
+    return int(ms), int(seq)

@@ -8,6 +8,11 @@ from collections.abc import Mapping
 from runnelctl.core.assign import Place
 
 
+def abouts(members: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What each member says of itself, without the parts of its entry that change with every beat."""
+    return {member: entry.split(b"|", 2)[-1] for member, entry in members.items()}
+
+
 def capacity(entry: bytes) -> dict[str, int]:
     """processor -> slices, from a member's entry `time|counter|{...}`; nothing from one that can't be read."""
     try:

@@ -1,8 +1,8 @@
-"""Who runs the partitions of a slice that is being replaced: the other slices of its processor on this host, until its
-successor is ready. Without them the partitions would wait for a fork and an import.
+"""Who runs the partitions of a slice that is being replaced, or that a reload added: the other slices of its processor
+on this host, until it is ready. Without them the partitions would wait for a fork and an import.
 
-Only for a slice that leaves on request or by its own limits. One that died may have died of an event, and that must not
-go round.
+Only for a slice that leaves on request or by its own limits, or has never been ready. One that died may have died of an
+event, and that must not go round.
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ class StandIns:
 
     def _ready(self, slot: Slot) -> bool:
         q, base = self._host.board.q, self._host.board.slot(slot.index)
-        return q[base + cells.S_READY] == q[base + cells.S_INCARNATION] and bool(q[base + cells.S_PID])
+        now = q[base + cells.S_INCARNATION]
+        return q[base + cells.S_READY] == now != q[base + cells.S_OUTDATED] and bool(q[base + cells.S_PID])
 
 
 def resting(host: Host, slot: int) -> bool:
-    """Whether the slice in this slot is on its way out, or its successor is not ready yet."""
+    """Whether the slice in this slot is on its way out, or its successor, or the first one ever, is not ready yet."""
     q, base = host.board.q, host.board.slot(slot)
+    if not q[base + cells.S_READY]:
+        return True
     leaving = max(q[base + cells.S_RECYCLE], q[base + cells.S_ASKED])
     now = q[base + cells.S_INCARNATION]
     return bool(leaving) and (leaving == now or (leaving == now - 1 and q[base + cells.S_READY] != now))
@@ -53,7 +56,12 @@ def resting(host: Host, slot: int) -> bool:
 
 def starting(host: Host) -> list[str]:
     """Processors none of whose partitions this host should be given yet: some of their slices have never been ready.
-    Whoever has the partitions now goes on meanwhile."""
-    q = host.board.q
-    unready = {slot.processor for slot in host.plan.slots if not q[host.board.slot(slot.index) + cells.S_READY]}
+    Whoever has the partitions now goes on meanwhile.
+
+    If that is this host, it is not starting: a reload gave it another slice, and the ready ones go on."""
+    q, board = host.board.q, host.board
+    present = (slot for slot in host.plan.slots if not slot.retired)
+    unready = {slot.processor for slot in present if not q[board.slot(slot.index) + cells.S_READY]}
+    if unready:
+        unready -= {unit.processor for unit in host.plan.units if q[board.unit(unit.index) + cells.U_HELD]}
     return [name for name in host.plan.processors if name in unready]

@@ -28,6 +28,11 @@ def tick():
     with open("ticks.log", "a") as log:
         log.write(f"{os.getpid()}\\n")
 """
+SLOW = """
+import time
+while os.path.exists("slow") and open("/proc/self/comm").read().startswith("bill"):
+    time.sleep(0.01)
+"""
 TICK = 'tasks:\n  tick: {run: "handlers:tick", every: 100ms}\n'
 
 
@@ -96,6 +101,24 @@ def test_what_changed_is_started_anew_and_nothing_else(shop: Shop, start_up: Cal
     assert processes(up)["tasks"] != first["tasks"]
     assert up.stop() == 0
     assert shop.effects() == in_order(range(400))
+
+
+def test_one_process_more_takes_nothing_from_those_that_run(shop: Shop, start_up: Callable[..., Up]) -> None:
+    up = start_up(shop.directory).wait_ready()
+    handlers, slow = shop.directory / "handlers.py", shop.directory / "slow"
+    handlers.write_text(handlers.read_text() + SLOW)
+    slow.touch()
+    shop.file.write_text(shop.file.read_text().replace("processes: 2", "processes: 3"))
+    assert "nothing here has to be started anew" in reload(up)
+    wait_until(lambda: "bill.2" in processes(up), message="the third to import")
+    shop.send(shop.orders(range(40)))
+    wait_until(lambda: shop.effects() == in_order(range(40)), message="the two to go on while the third imports")
+    slow.unlink()
+    wait_until(lambda: {each["slice"] for each in ups.status(shop.directory)["processors"]["bill"]["partitions"]}
+               == {"bill.0", "bill.1", "bill.2"}, message="all three to have partitions")  # fmt: skip
+    shop.send(shop.orders(range(40, 80)))
+    wait_until(lambda: shop.effects() == in_order(range(80)))
+    assert up.stop() == 0
 
 
 def test_a_mistake_changes_nothing(shop: Shop, start_up: Callable[..., Up]) -> None:

@@ -14,6 +14,7 @@ from runnelctl.core.assign import Place, assign
 from runnelctl.core.charges import Cause, InFlight
 from runnelctl.core.lifecycle import Fate, Health, History
 from runnelctl.core.tenancy import Claim, Move
+from runnelctl.runtime.places import abouts
 from tests.simulation.lane import OVER, Slice
 from tests.simulation.scheduler import LOST, Actor, Call, Group, Signal, Wait
 
@@ -54,6 +55,7 @@ class Host:
         self.wake = Signal()
         self.slices: list[Slice | None] = [None] * slots
         self.incarnations, self.dead = [0] * slots, [0] * slots
+        self.was_ready = [False] * slots
         self.causes: list[tuple[Cause, float]] = [(Cause.DIED, 0.0)] * slots
         self.histories = [History() for _ in range(slots)]
         self.crash_loops: set[int] = set()
@@ -151,6 +153,12 @@ class Host:
                     self.world.forget(lane)
 
     @property
+    def about(self) -> str:
+        """How many slices it says it has: none as long as some have never been ready and it runs nothing."""
+        serves = all(self.was_ready) or any(cell.held for cell in self.cells)
+        return str(len(self.slices) if serves and not self.stopping else 0)
+
+    @property
     def settled(self) -> bool:
         """Nothing is held and no slice has a lane."""
         return not any(cell.held for cell in self.cells)
@@ -167,6 +175,7 @@ class Keeper:
         self.unsatisfied = False
         self.halted: set[str] = set()
         self.beat_due, self.counter = 0.0, self.world.rng.randrange(10**6)
+        self.said = ""
         host.news = True
 
     def main(self) -> Actor:
@@ -179,8 +188,12 @@ class Keeper:
                     pass
                 return
             except Broken:
-                self.host.news = True
+                self._again()
                 yield self.world.rng.random() * min(1.0, self.world.ttl_s / 8)
+
+    def _again(self) -> None:
+        """On a new connection: what the last one was to look at, it may not have come to."""
+        self.host.news = True
 
     def _ask(self, script: str, names: list[str], args: list[str], dead: str = "") -> Actor:
         reply = yield Call(lambda: self.world.run(script, names, args, dead))
@@ -191,10 +204,13 @@ class Keeper:
     def _round(self) -> Actor:
         host, world = self.host, self.world
         yield Wait(host.wake, max(0.0, self.beat_due - world.now))
-        if host.news or world.now >= self.beat_due:
+        changed = host.about != self.said
+        if changed or host.news or world.now >= self.beat_due:
             yield from self._beat()
         news, host.news = host.news, False
-        if (yield from self._reap()):
+        if released := (yield from self._reap()):
+            world.tell(host)
+        if changed:
             world.tell(host)
         if host.stopping:
             for cell in host.cells:
@@ -204,7 +220,7 @@ class Keeper:
                 world.left(host)
                 return True
             return False
-        if news or self.unsatisfied or host.wanted > sum(cell.held for cell in host.cells):
+        if news or released or self.unsatisfied or host.wanted > sum(cell.held for cell in host.cells):
             yield from self._settle()
         return False
 
@@ -216,7 +232,9 @@ class Keeper:
         self.beat_due = now + world.ttl_s / 4
         self.counter += 1
         joins = not self.joined and not host.keeper_beat
-        entry = f"{self.counter}|{len(host.slices)}"
+        if host.about != self.said:
+            self.said, host.news = host.about, True
+        entry = f"{self.counter}|{self.said}"
         args = [host.member, entry, "", str(int(joins))]
         status, _, *pairs = yield from self._ask("member_beat", world.membership[:2], args)
         if status == "EXPELLED":
@@ -239,9 +257,9 @@ class Keeper:
         for member, entry in membership.expired(self.watch, host.member, world.now, world.ttl_s):
             if (yield from self._ask("member_expel", world.membership, [member, entry.decode()])):
                 found.pop(member, None)
-        if found.keys() != self.members.keys():
-            if host.member not in self.members:
-                world.tell(host)
+        if host.member not in self.members:
+            world.tell(host)
+        if abouts(found) != abouts(self.members):
             host.news = True
         self.members = found
 

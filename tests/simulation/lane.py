@@ -36,7 +36,8 @@ class Slice:
     def boot(self) -> Actor:
         """Import the handler, then follow the board."""
         yield 0.05 + self.host.world.rng.random() * 0.3
-        self.ready = True
+        self.ready = self.host.was_ready[self.slot] = True
+        self.host.world.scheduler.fire(self.host.wake)
         while True:
             for cell in self.host.cells:
                 mine = cell.slot == self.slot and cell.for_ == self.incarnation and cell.held

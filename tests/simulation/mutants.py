@@ -112,6 +112,10 @@ def _no_deadline(self: lane.Lane) -> Any:
     yield
 
 
+def _does_not_look(self: host.Keeper) -> None:
+    """A new connection goes on where the last one broke."""
+
+
 def _trusts_what_it_knows(self: lane.Lane) -> Any:
     """No new read session: goes on with what was read before the connection broke."""
     if not hasattr(self, "cursor"):
@@ -142,6 +146,7 @@ DECISIONS: dict[str, tuple[Any, str, Callable[..., Any] | float]] = {
     "the last partition is given to nobody": (host, "_assigned", _drops_one),
     "the deadline is a ttl too late": (host, "MARGIN", -1.0),
     "lanes do not look at the deadline": (lane.Lane, "_may_start", _no_deadline),
+    "a keeper's new connection does not look again": (host.Keeper, "_again", _does_not_look),
     "no new read session after a broken connection": (lane.Lane, "_session", _trusts_what_it_knows),
 }
 
