@@ -80,6 +80,7 @@ class Slice:
         signals.wake(self._host.supervisor_wake[1])
         self.start(self.committer.main())
         self.start(self.reader.main())
+        self.start(self.committer.side.get())  # the first lease need not wait for it
         self._look()
         await self._gone.wait()
         await work.close()
