@@ -87,7 +87,7 @@ while pathlib.Path("slow").exists():
     time.sleep(0.01)
 
 def count(event):
-    if event["die"]:
+    if event.value["die"]:
         os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -24,7 +24,11 @@ def test_many_notice_and_one_line_is_said(caplog: pytest.LogCaptureFixture) -> N
     assert len(caplog.messages) == 2
 
 
-async def test_who_gets_through_wakes_those_who_wait_to_try_again() -> None:
+def test_who_gets_through_wakes_those_who_wait_to_try_again() -> None:
+    asyncio.run(_woken())
+
+
+async def _woken() -> None:
     outage = Outage(logging.getLogger("outage"))
     outage.began("read", "connection lost")
     outage.began("commit", "connection lost")
