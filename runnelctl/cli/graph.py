@@ -11,9 +11,10 @@ import click
 
 from runnelctl import topology
 from runnelctl.cli import options
-from runnelctl.core.model import Processor, Stream, Topology
+from runnelctl.core import schedule
+from runnelctl.core.model import Processor, Stream, Task, Topology
 
-Item = TypeVar("Item", Stream, Processor)
+Item = TypeVar("Item", Stream, Processor, Task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Arrow:
     help="text for people; mermaid for Markdown pages; dot for Graphviz.",
 )
 def command(file: Path, form: str) -> None:
-    """Draw the topology: streams, the processors that read them, and where their dead letters go.
+    """Draw the topology: streams, the processors that read them, where their dead letters go, and tasks.
 
     What a handler emits is not in the file, so it is not in the picture.
     """
@@ -52,15 +53,20 @@ def arrows(of: Topology) -> Iterator[Arrow]:
 
 
 def text(of: Topology) -> str:
-    """A tree for each stream."""
+    """A tree for each stream, and one for the tasks."""
     lines = [of.name]
-    for last, stream in _marked(list(of.streams.values())):
+    for at_end, stream in _marked(list(of.streams.values())):
+        last = at_end and not of.tasks
         lines.append(f"{'└─' if last else '├─'} {stream.name}  ({_about_stream(stream)})")
         readers = [each for each in of.processors.values() if each.stream == stream.name]
-        for at_end, processor in _marked(readers):
+        for lowest, processor in _marked(readers):
             dead = f"; dead letters to {processor.dead_letter}" if processor.dead_letter else ""
-            stem = f"{'   ' if last else '│  '}{'└─▶' if at_end else '├─▶'}"
+            stem = f"{'   ' if last else '│  '}{'└─▶' if lowest else '├─▶'}"
             lines.append(f"{stem} {processor.name}  {processor.handler}  ({_about(processor)}{dead})")
+    if of.tasks:
+        lines.append("└─ tasks")
+    for lowest, task in _marked(list(of.tasks.values())):
+        lines.append(f"   {'└─▶' if lowest else '├─▶'} {task.name}  {task.run}  ({_about_task(task)})")
     return "\n".join(lines)
 
 
@@ -74,6 +80,8 @@ def mermaid(of: Topology) -> str:
     lines += [
         f'  {names[f"processor:{each.name}"]}["{each.name}<br>{_about(each)}"]' for each in of.processors.values()
     ]
+    for at, task in enumerate(of.tasks.values()):
+        lines.append(f'  t{at}(["{task.name}<br>{_about_task(task)}"])')
     for arrow in arrows(of):
         line = f"-. {arrow.label} .->" if arrow.label else "-->"
         lines.append(f"  {names[arrow.source]} {line} {names[arrow.target]}")
@@ -89,6 +97,9 @@ def dot(of: Topology) -> str:
     for processor in of.processors.values():
         label = _quoted(f"{processor.name}\\n{_about(processor)}")
         lines.append(f"  {_quoted(f'processor:{processor.name}')} [shape=box, label={label}];")
+    for task in of.tasks.values():
+        label = _quoted(f"{task.name}\\n{_about_task(task)}")
+        lines.append(f"  {_quoted(f'task:{task.name}')} [shape=ellipse, label={label}];")
     for arrow in arrows(of):
         style = f" [style=dashed, label={_quoted(arrow.label)}]" if arrow.label else ""
         lines.append(f"  {_quoted(arrow.source)} -> {_quoted(arrow.target)}{style};")
@@ -117,6 +128,10 @@ def _about_stream(stream: Stream) -> str:
 def _about(processor: Processor) -> str:
     batch = f", batches of {processor.batch.size}" if processor.batch else ""
     return f"x{processor.processes}, {processor.policy.value}{batch}"
+
+
+def _about_task(task: Task) -> str:
+    return schedule.words(task) + (", leader" if task.leader else "")
 
 
 def _quoted(name: str) -> str:

@@ -161,7 +161,7 @@ class Leadership:
 
     def _wake(self) -> None:
         slot = self.host.plan.tasks_slot
-        if slot is not None:
+        if slot is not None and slot.index in self.host.wakes:  # its place is kept where there are no tasks, too
             signals.wake(self.host.wakes[slot.index][1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,11 @@ TICK = 'tasks:\n  tick: {run: "handlers:tick", every: 100ms}\n'
 
 def processes(up: Up) -> dict[str, int]:
     """Name -> pid of the children."""
-    return {child.name(): child.pid for child in psutil.Process(up.pid).children()}
+    found = {}
+    for child in psutil.Process(up.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may be on its way out
+            found[child.name()] = child.pid
+    return found
 
 
 def reload(up: Up) -> str:

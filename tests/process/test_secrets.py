@@ -53,7 +53,9 @@ def test_the_password_is_shown_nowhere(
         ended = command(tmp_path, *arguments, **env)
         shown += [ended.stdout, ended.stderr]
         assert "Traceback" not in ended.stderr
-    wait_until(lambda: up.output.count("is quarantined") == 2, message="a raise and a death to be quarantined")
+    wait_until(
+        lambda: up.output.count("is quarantined") == 2, timeout_s=60, message="a raise and a death to be quarantined"
+    )
     family = [psutil.Process(up.pid), *psutil.Process(up.pid).children(recursive=True)]
     shown += [" ".join(each.cmdline()) for each in family]
     server.kill()

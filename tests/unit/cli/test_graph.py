@@ -16,6 +16,9 @@ streams:
 processors:
   billing: {stream: orders, handler: "a:b", processes: 2, policy: IGNORE, dead_letter: true}
   graph: {stream: orders, handler: "a:c", processes: 1, batch: {size: 50}}
+tasks:
+  beat: {run: "a:d", every: 10s}
+  night: {run: "a:e", cron: "0 3 * * *", leader: true}
 """
 
 
@@ -29,7 +32,10 @@ def test_a_tree_for_people(run: Callable[..., Outcome], write: Callable[[str, st
         "│  ├─▶ billing  a:b  (x2, IGNORE; dead letters to orders.dead)",
         "│  └─▶ graph  a:c  (x1, HALT, batches of 50)",
         "├─ end  (1 partition)",
-        "└─ orders.dead  (8 partitions)",
+        "├─ orders.dead  (8 partitions)",
+        "└─ tasks",
+        "   ├─▶ beat  a:d  (every 10s)",
+        "   └─▶ night  a:e  (cron 0 3 * * * UTC, leader)",
     ]
 
 
@@ -40,7 +46,7 @@ def test_mermaid_uses_no_word_of_its_own_as_a_name(
     lines = run("graph", "--format", "mermaid").out.splitlines()
     assert lines[0] == "flowchart LR"
     assert lines[-3:] == ["  s0 --> p0", "  p0 -. dead letters .-> s2", "  s0 --> p1"]
-    assert all(re.match(r"  [sp]\d", line) for line in lines[1:])
+    assert all(re.match(r"  [spt]\d", line) for line in lines[1:])
 
 
 def test_dot_names_every_stream_and_processor(run: Callable[..., Outcome], write: Callable[[str, str], Path]) -> None:
