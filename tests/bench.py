@@ -70,6 +70,7 @@ class Store:
 
     states: dict[str, bytes] = field(default_factory=dict)
     commits: list[Commit] = field(default_factory=list)
+    appended: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)  # stream, fields
     replies: list[list[Any]] = field(default_factory=list)
 
     def take(self, commit: Commit) -> list[Any]:
@@ -89,7 +90,13 @@ class Store:
                 self.states.pop(key, None)
                 at += 2
             else:
-                at += 4 + int(arguments[at + 3])
+                plain, first = op == "E", at + 4
+                at = first + int(arguments[at + 3]) * (2 if plain else 1)
+                if plain:
+                    pairs = zip(arguments[first:at:2], arguments[first + 1 : at : 2], strict=True)
+                    self.appended += [(key, (b"data", data, b"key", event_key)) for data, event_key in pairs]
+                else:
+                    self.appended.append((key, tuple(arguments[first:at])))
         return [b"OK"]
 
 

@@ -82,10 +82,11 @@ class Passed:
 
     def add(self, ordinal: int, event_id: bytes) -> None:
         """One more event is done with."""
-        self.above[ordinal] = event_id
-        while (found := self.above.pop(self.watermark + 1, None)) is not None:
+        above = self.above
+        above[ordinal] = event_id
+        while self.watermark + 1 in above:
             self.watermark += 1
-            self.at = found
+            self.at = above.pop(self.watermark)
 
     def ids(self) -> list[bytes]:
         """The ids of those above the watermark, in their order."""

@@ -13,7 +13,7 @@ _MASK = 0xFFFFFFFF
 
 def crc32(key: bytes) -> int:
     """CRC-32 (IEEE, as zlib) of the key's bytes."""
-    return zlib.crc32(key) & _MASK
+    return zlib.crc32(key)
 
 
 def murmur2(key: bytes) -> int:
@@ -32,9 +32,6 @@ def murmur2(key: bytes) -> int:
     return (h ^ (h >> 15)) & 0x7FFFFFFF
 
 
-_HASHES = {Partitioner.CRC32: crc32, Partitioner.MURMUR2: murmur2}
-
-
 def placing(partitioner: Partitioner | Ring, partitions: int) -> Callable[[bytes], int]:
     """From a key's bytes to its partition (0-based), for callers that route many keys."""
     if partitioner is Partitioner.RING:
@@ -42,8 +39,9 @@ def placing(partitioner: Partitioner | Ring, partitions: int) -> Callable[[bytes
     if isinstance(partitioner, Ring):
         nodes = partitioner.nodes if partitioner.nodes is not None else tuple(map(str, range(partitions)))
         return ring(nodes, partitioner.vnodes)
-    of = _HASHES[partitioner]
-    return lambda key: of(key) % partitions
+    if partitioner is Partitioner.MURMUR2:
+        return lambda key: murmur2(key) % partitions
+    return lambda key: zlib.crc32(key) % partitions  # not by way of `crc32`: it is called per record
 
 
 def dead_letter_partition(partition: int, partitions: int) -> int:

@@ -51,15 +51,16 @@ class Codec:
         `key` overrides the stream's key field. Raises RecordError for anything that a reader could not get back as it
         was: NaN, non-string keys, lone surrogates, too deep, too large, no key; against class or schema (`validate`).
         """
-        if isinstance(record, bytes | bytearray | memoryview):
+        if isinstance(record, _BYTES):
             raise RecordError("a record is a value, not bytes: decode it first")
         if self._is_flat:
             return self._encode_flat(record, key)
         if not self._form.tells and self.stream.record is not None and isinstance(record, self._class.target):
             record = classes.plain(record)  # a codec of the user's own gets what JSON has, as long as it is ours to say
-        data = self._form.encode(record)
-        value = self._form.decode(data)
-        if value != record and self._form.tells:
+        form = self._form
+        data = form.encode(record)
+        value = self._seen(data)
+        if value != record and form.tells:
             _refuse_changed(record, value)
         return self._checked(data, value, key)
 
@@ -79,13 +80,22 @@ class Codec:
             value = self._class.from_json(data)  # msgpack has bytes and times as they are, and JSON has texts for them
         return self.encode(value, key)
 
+    def _seen(self, data: bytes) -> Any:
+        """What a reader will see; the short way where it is the same."""
+        if len(data) < self.plain_below:
+            try:
+                return self.plain(data)
+            except Exception:
+                pass  # `decode` says what is wrong
+        return self._form.decode(data)
+
     def _checked(self, data: bytes, value: Any, key: str | None, *, validated: bool = False) -> Encoded:
         if not validated:
             if self._checks_class:
                 self._typed(data)
             if self._checks_schema:
                 self.validate(value)
-        key = self.key_of(value) if key is None else keys.given_key(key)
+        key = keys.key_at(self._path, value) if key is None else keys.given_key(key)
         partition = self._place(key.encode() if key else data)
         return Encoded(self._smaller(data) if self._smaller else data, key, partition)
 
@@ -261,6 +271,7 @@ class Codec:
 
 
 _JSON = forms.Json()
+_BYTES = (bytes, bytearray, memoryview)  # made once: per record a union of them would cost as much as the encoding
 
 
 def codec_for(stream: Stream) -> Codec:

@@ -131,7 +131,7 @@ class Committer:
             if pause_s is not None:
                 asyncio.get_running_loop().call_later(pause_s, self.wake, lane)
             elif lane.ended is None and lane.ledger.unsettled:
-                self._dirty[lane] = None
+                lane.ledger.ask()
         if trouble is None and short and wire.lost is not None:
             trouble = wire.lost
         if trouble is not None:

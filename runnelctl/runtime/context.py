@@ -46,7 +46,9 @@ class Context:
         #: What middleware may set: headers that every emit gets, unless it has them itself.
         self.stamp: Callable[[], Mapping[str, str | bytes]] | None = None
         self.emits: list[Effect] = []
-        self.opened: set[str] = set()
+        self.opened: dict[str, dict[str, Any]] = {}  # by key
+        self._own: dict[str, Any] = {}  # the mapping of this event's key
+        self._own_of: Event | None = None
         self.touched = False
 
     def emit(
@@ -62,40 +64,45 @@ class Context:
             known = ", ".join(self._codecs)
             raise errors.UsageError(f"ctx.emit: stream {stream!r} is not declared in the topology (declared: {known})")
         encoded = codec.encode(record, key)
-        fields: list[Argument] = [*encoded.stored]
-        if encoded.key:
-            fields += (b"key", encoded.key)
-        fields += header_fields(headers if self.stamp is None else {**self.stamp(), **(headers or {})})
-        target = keys.events(self._topology, stream, encoded.partition)
-        self.emits.append(("X", target, (self._capacities[stream], len(fields), *fields)))
+        target, capacity = keys.events(self._topology, stream, encoded.partition), self._capacities[stream]
+        if self.stamp is not None:
+            headers = {**self.stamp(), **(headers or {})}
+        if headers or not encoded.key or encoded.fields is not None:
+            fields: list[Argument] = [*encoded.stored]
+            if encoded.key:
+                fields += (b"key", encoded.key)
+            fields += header_fields(headers)
+            self.emits.append(("X", target, (capacity, len(fields), *fields)))
+        else:
+            self.emits.append(("E", target, (capacity, encoded.data, encoded.key)))
         self.touched = True
 
     @property
     def state(self) -> dict[str, Any]:
         """The mapping of the event's key: JSON values by name. What is in it when the handler returns is stored."""
-        if self.event is None:
+        event = self.event
+        if event is None:
             raise errors.UsageError("ctx.state: a batch has many keys; use ctx.state_of(event.key)")
-        return self.state_of(self.event.key)
+        if event is not self._own_of:
+            self._own, self._own_of = self.state_of(event.key), event
+        return self._own
 
     def state_of(self, key: str) -> dict[str, Any]:
         """The mapping of an event key; in a batch, where `state` would not know which."""
         if self.confined_to is not None and key != self.confined_to.key:
             raise errors.UsageError(f"ctx.state_of({key!r}): with order: key, only the state of the event's own key")
-        self.touched = True
-        if key not in self.opened:
+        mapping = self.opened.get(key)
+        if mapping is None:
+            self.touched = True
             self._states.begin(key)
-            self.opened.add(key)
-        return self._states.open(key)
+            mapping = self.opened[key] = self._states.open(key)
+        return mapping
 
     def collect(self) -> list[Effect]:
         """After a handler call that went well: its effects. Raises RecordError if a state can't be stored."""
         effects = self.emits
-        # All are encoded before any is taken: if one can't be stored, the event failed and no other may change.
-        texts = [(key, self._states.encoded(key)) for key in self.opened]
-        for key, text in texts:
-            effect = self._states.settle(key, text)
-            if effect is not None:
-                effects.append(effect)
+        if self.opened:
+            effects += self._states.settled(self.opened)
         self.reset()
         return effects
 
@@ -107,5 +114,6 @@ class Context:
 
     def reset(self) -> None:
         self.emits = []
-        self.opened = set()
+        self.opened = {}
+        self._own_of = None
         self.touched = False

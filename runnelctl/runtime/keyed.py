@@ -9,6 +9,7 @@ next worker gets its turn only where one is suspended, so a handler that never w
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import keyedfailures, suspicion, workload
 from runnelctl.runtime.context import Context
-from runnelctl.runtime.keyedledger import KeyedLedger
+from runnelctl.runtime.keyedledger import WINDOW, KeyedLedger
 from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.states import Effect
 from runnelctl.runtime.threads import failure_of
@@ -26,8 +27,6 @@ from runnelctl.store.leases import Session
 
 if TYPE_CHECKING:
     from runnelctl.runtime.slice import Slice
-
-WINDOW = 1_000  # how far beyond the committed cursor events may arrive: bounds memory, and what a commit remembers
 
 
 class KeyedLane(Lane):
@@ -42,7 +41,8 @@ class KeyedLane(Lane):
         self._allowed = 1
         self._linked = self._over = self._held = False
         self._grounded: asyncio.Future[None] | None = None
-        self._flying: dict[int, float] = {}  # a flight's first ordinal -> since when; the oldest flight first
+        self._flying: dict[int, float] = {}  # a flight's first ordinal -> since when
+        self._starts: deque[tuple[int, float]] = deque()  # the same, the oldest first; some may have landed
         self.pauses: dict[int, asyncio.TimerHandle] = {}  # failed flights that are tried again
         self._begin()
 
@@ -177,12 +177,16 @@ class KeyedLane(Lane):
 
     async def _work(self) -> None:
         context = self.slice.context_for(self)
+        gave_way = False
         while True:
-            flight = self._depart()
-            if flight:
+            if flight := self._depart():
                 await self._fly(flight, context)
+                gave_way = False
             elif self._over:
                 return
+            elif self.order.ready and not gave_way:
+                gave_way = True
+                await asyncio.sleep(0)  # handlers that never wait would keep the loop to themselves
             else:
                 rest = self.loop.create_future()
                 self._idle.append(rest)
@@ -198,7 +202,7 @@ class KeyedLane(Lane):
                 return []  # the next commit makes room
             now = monotonic()
             if now >= self.check_at:
-                self.nudge()
+                self.look_around(now)
                 return []
             first = self.order.start()
             if first is None:
@@ -210,6 +214,7 @@ class KeyedLane(Lane):
         if self.batch_size > 1 and first not in self.single:
             flight += self.order.join(first, self.batch_size - 1 if self._allowed > 1 else 0)
         self._flying[first] = now
+        self._starts.append((first, now))
         q, d = self.slice.board.q, self.slice.board.d
         q[self.base + cells.U_LAST] = max(q[self.base + cells.U_LAST], flight[-1])
         if len(self._flying) == 1:
@@ -221,10 +226,9 @@ class KeyedLane(Lane):
 
     async def _fly(self, flight: list[int], context: Context) -> None:
         slice_ = self.slice
-        events = [self.events[ordinal] for ordinal in flight]
-        context.event = events[0] if len(events) == 1 else None
-        context.confined_to = events[0]
-        given = events if slice_.batch_size else events[0]
+        first, *others = events = [self.events[ordinal] for ordinal in flight]
+        context.event, context.confined_to = None if others else first, first
+        given = events if slice_.batch_size else first
         try:
             if slice_.form.kind == "sync":
                 arguments = (given, context) if slice_.form.takes_ctx else (given,)
@@ -254,37 +258,26 @@ class KeyedLane(Lane):
     def done(self, flight: list[int], effects: list[Effect]) -> None:
         """All of a flight is done, with these effects."""
         for ordinal in flight:
-            event = self.events.pop(ordinal)
-            self.ledger.finish(ordinal, event._id, effects if ordinal == flight[-1] else [])
-        self.single.difference_update(flight)
+            self.ledger.finish(ordinal, self.events.pop(ordinal)._id, effects if ordinal == flight[-1] else [])
+        if self.single:
+            self.single.difference_update(flight)
         self.order.done(flight)
         self.landed(flight[0])
 
     def landed(self, first: int) -> None:
         """A flight is over, however it went."""
         self._flying.pop(first, None)
-        q, d = self.slice.board.q, self.slice.board.d
-        q[self.base + cells.U_STARTED] = self.ledger.done + 1
-        if self._flying:
-            d[self.base + cells.U_SINCE] = next(iter(self._flying.values()))
+        board, starts = self.slice.board, self._starts
+        board.q[self.base + cells.U_STARTED] = self.ledger.done + 1
+        while starts and self._flying.get(starts[0][0]) != starts[0][1]:
+            starts.popleft()
+        if starts:
+            board.d[self.base + cells.U_SINCE] = starts[0][1]
         else:
             self.idle()
+            self.nudge()
             if self._grounded is not None and not self._grounded.done():
                 self._grounded.set_result(None)
-        if not self._flying or (self.intake.count and not self.order.ready):
-            self.nudge()
-
-    def later(self, flight: list[int], seconds: float) -> None:
-        """A flight failed and is to start once more, after a pause. Its key waits; the others go on."""
-
-        def again() -> None:
-            del self.pauses[flight[0]]
-            self.order.again(flight[0], flight[1:])
-            self.pump()
-
-        if not (self.stopping or self.resyncing or self.ended is not None):
-            self.pauses[flight[0]] = self.loop.call_later(seconds, again)
-        self.landed(flight[0])
 
     def fail(self, ordinal: int, record: str, state: int) -> None:
         """An event failed for good and stops the partition: the cursor must come to stand right before it. What is

@@ -21,7 +21,7 @@ async def settle(lane: KeyedLane, flight: list[int], events: list[Event], error:
     processor = lane.slice.processor
     if isinstance(error, StateUnavailable):  # an outage of ours must not use up the event's attempts
         await lane.slice.load_states(lane.states, events)
-        lane.later(flight, failures.STATE_PAUSE_S)
+        _later(lane, flight, failures.STATE_PAUSE_S)
         return
     verdict = policy.decide(
         failures.kind_of(error), events[0].attempt, processor.retry, processor.policy, random.random(), processor.scope
@@ -32,15 +32,28 @@ async def settle(lane: KeyedLane, flight: list[int], events: list[Event], error:
         failures.tell_retry(lane, events[0], error, verdict.pause_ms)
         for event in events:
             event.attempt += 1
-        lane.later(flight, verdict.pause_ms / 1000)
+        _later(lane, flight, verdict.pause_ms / 1000)
     elif len(flight) > 1:
         failures.tell_split(lane, events, error)
         for event in events:
             event.attempt = processor.retry.attempts
         lane.single.update(flight)
-        lane.later(flight, 0)
+        _later(lane, flight, 0)
     else:
         _punish(lane, flight[0], events[0], verdict.step, evidence.describe(lane, events[0], error))
+
+
+def _later(lane: KeyedLane, flight: list[int], seconds: float) -> None:
+    """A flight failed and is to start once more, after a pause. Its key waits; the others go on."""
+
+    def again() -> None:
+        del lane.pauses[flight[0]]
+        lane.order.again(flight[0], flight[1:])
+        lane.pump()
+
+    if not (lane.stopping or lane.resyncing or lane.ended is not None):
+        lane.pauses[flight[0]] = lane.loop.call_later(seconds, again)
+    lane.landed(flight[0])
 
 
 def settle_dead(lane: KeyedLane, ordinal: int, event: Event) -> None:

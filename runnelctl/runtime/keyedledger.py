@@ -3,18 +3,24 @@ first gap, and remembers the ids of those behind it: what they did is in Redis, 
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from runnelctl.core.keyorder import Passed
-from runnelctl.runtime.ledger import EFFECT_BYTES_PER_COMMIT, EFFECTS_PER_COMMIT, Ledger, size_of
+from runnelctl.runtime.effects import size_of
+from runnelctl.runtime.ledger import EFFECT_BYTES_PER_COMMIT, EFFECTS_PER_COMMIT, Ledger
 from runnelctl.runtime.states import Effect
 from runnelctl.store.leases import Commit, Session
 
 if TYPE_CHECKING:
     from runnelctl.runtime.keyed import KeyedLane
 
+#: Handlers that run side by side end one by one: without a gap between commits, each would carry a few events. What
+#: ends when the last commit is longer ago than this is committed at once.
+COMMIT_GAP_S = 0.005
+WINDOW = 1_000  # how far beyond the committed cursor events may arrive: bounds memory, and what a commit remembers
 _NO_ORDINAL = 0  # effects that belong to no event of the partition's future: those of a parked one
 
 
@@ -22,6 +28,14 @@ class KeyedLedger(Ledger):
     """See the module. `done` and `committed` are watermarks here: everything up to them is done, or committed."""
 
     lane: KeyedLane
+
+    def __init__(self, lane: KeyedLane, session: Session) -> None:
+        self._next_at = 0.0  # when the next commit may go unless somebody waits for it
+        self._asking: asyncio.TimerHandle | None = None
+        processor = lane.slice.processor
+        held = min(lane.slice.commit_events, WINDOW) - processor.concurrency * max(1, lane.slice.batch_size)
+        self._plenty = max(1, held // 2)  # so many events done: a later commit would keep others from starting
+        super().__init__(lane, session)
 
     def restart(self, session: Session) -> None:
         """As Ledger.restart."""
@@ -55,6 +69,20 @@ class KeyedLedger(Ledger):
             self._pass(ordinal, event_id)
             if not self.dirty_since:
                 self.mark_dirty(monotonic())
+            elif self.uncommitted == self._plenty:
+                self.ask()
+
+    def ask(self) -> None:
+        """As Ledger.ask, but not before the gap is over, unless much is done."""
+        left_s = self._next_at - monotonic()
+        if left_s <= 0 or self.uncommitted >= self._plenty:
+            super().ask()
+        elif self._asking is None:
+            self._asking = self.lane.loop.call_later(left_s, self._ask_now)
+
+    def _ask_now(self) -> None:
+        self._asking = None
+        super().ask()
 
     def beside(self, effects: list[Effect]) -> None:
         """As Ledger.beside."""
@@ -76,6 +104,7 @@ class KeyedLedger(Ledger):
         """All that finished, in the order in which it did, or as much as fits into one script."""
         if self._void:
             return [], self.committed, self.cursor
+        self._next_at = monotonic() + COMMIT_GAP_S
         taken: list[Effect] = []
         size, told = 0, self._told
         while self._finished and len(taken) < EFFECTS_PER_COMMIT and size < EFFECT_BYTES_PER_COMMIT:

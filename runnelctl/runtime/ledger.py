@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import failures
-from runnelctl.runtime.context import Effect
+from runnelctl.runtime.effects import numbered, size_of
+from runnelctl.runtime.states import Effect
 from runnelctl.store.leases import Commit, Session, unit_keys
 from runnelctl.store.wire import Argument
 
@@ -92,6 +93,10 @@ class Ledger:
         """There is something to commit since `now`."""
         if not self.dirty_since:
             self.dirty_since = now
+        self.ask()
+
+    def ask(self) -> None:
+        """Ask for a commit of what is done, when nobody waits for it."""
         self.lane.slice.committer.wake(self.lane)
 
     # --- waiting
@@ -146,7 +151,7 @@ class Ledger:
         names: list[Argument] = [*self._names]
         commit = Commit(
             self.epoch, self.nonce, self.seq + 1, self.cursor, new, done - self.committed,
-            release=last, block=self._block if last else "", keys=names, effects=_numbered(effects, names),
+            release=last, block=self._block if last else "", keys=names, effects=numbered(effects, names),
         )  # fmt: skip
         self.in_flight, self._in_flight_done = commit, done
         return commit
@@ -248,31 +253,3 @@ class Ledger:
         q[base + cells.U_CURSOR_SEQ] = int(seq or 0)
         q[base + cells.U_CURSOR_MS] = int(ms)
         q[base + cells.U_COUNT] = self.committed
-
-
-def size_of(effects: list[Effect]) -> int:
-    """About how many bytes a commit carries them in."""
-    return sum(len(part) for effect in effects for part in effect[2] if not isinstance(part, int))
-
-
-def _numbered(effects: list[Effect], names: list[Argument]) -> list[Argument]:
-    """Effects as lua/commit.lua takes them; keys go to `names`. Of several writes to a state the last stays."""
-    if not effects:
-        return []
-    number: dict[Argument, int] = {}
-    last = {name: index for index, (op, name, _) in enumerate(effects) if op in "SDT"}
-    flat: list[Argument] = []
-    for index, (op, name, arguments) in enumerate(effects):
-        if op in "SDT" and last[name] != index:
-            continue
-        more = _MORE_KEYS.get(op, 0)
-        for each in (name, *arguments[:more]):
-            if each not in number:
-                names.append(each)
-                number[each] = len(names)
-            flat += (op, number[each]) if each is name else (number[each],)
-        flat += arguments[more:]
-    return flat
-
-
-_MORE_KEYS = {"P": 1, "U": 2, "F": 2}  # arguments that are names of keys, too

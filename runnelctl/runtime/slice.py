@@ -227,11 +227,15 @@ class Slice:
 
     async def load_states(self, states: States, run: list[Event]) -> None:
         """Read the states that a run will need, in one command."""
-        wanted = {key for event in run if (key := workload.key_or_none(event)) is not None}
+        try:
+            wanted = {event.key for event in run}
+        except (errors.RecordError, UnicodeError):  # one of them is too broken to have a key
+            wanted = {key for event in run if (key := workload.key_or_none(event)) is not None}
         await load_states(self.committer.side, states, wanted)
 
     def states_for(self, unit: Unit) -> States:
-        name = functools.partial(keys.state, self.topology.name, unit.stream, unit.partition, unit.processor)
+        # A bound method of the prefix: the key comes last, and this is asked for per event.
+        name = keys.state(self.topology.name, unit.stream, unit.partition, unit.processor, "").__add__
         fetch = functools.partial(workload.fetch_now, self.endpoint)
         states = States(name, fetch, self.processor.state_ttl_ms)
         states.used = workload.mentions_state(self.handler)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ STATES_KEPT = 10_000
 
 #: One effect as lua/commit.lua takes it, with keys' names where the script has their numbers.
 Effect = tuple[str, str, tuple[Argument, ...]]
+
+_encode = msgspec.json.Encoder().encode
 
 
 class StateUnavailable(errors.RedisUnreachable):
@@ -40,15 +42,11 @@ class States:
         self._name = name
         self._fetch = fetch
         self._ttl_ms, self._now = ttl_ms, now
+        self.expire = ttl_ms is not None  # whether states have a time to live
         self._texts: dict[str, bytes | None] = {}
         self._values: dict[str, dict[str, Any]] = {}
         self._until: dict[str, float] = {}  # only with a ttl: until when the text is valid
         self.used = False
-
-    @property
-    def expire(self) -> bool:
-        """Whether states have a time to live."""
-        return self._ttl_ms is not None
 
     def missing(self, wanted: set[str]) -> list[str]:
         """Those of the event keys `wanted` whose state has to be read before the events run."""
@@ -82,24 +80,28 @@ class States:
             value = self._values[key] = {} if text is None else msgspec.json.decode(text)
         return value
 
-    def encoded(self, key: str) -> bytes | None:
-        """What is to be stored of an opened mapping; None for an empty one. Raises RecordError if it can't be."""
-        value = self._values[key]
-        try:
-            return msgspec.json.encode(value) if value else None
-        except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
-            raise errors.RecordError(f"ctx.state of key {key!r} cannot be stored as JSON: {error}") from error
-
-    def settle(self, key: str, text: bytes | None) -> Effect | None:
-        """After an event went well: what its state needs written: if it changed, or to live on."""
-        before, self._texts[key] = self._texts.get(key), text
-        if self.expire:
-            self._until[key] = math.inf if text is None else self._now() + (self._ttl_ms or 0) / 1000
-        if text is None:
-            return None if before is None else ("D", self._name(key), ())
-        if self.expire:
-            return ("T", self._name(key), (text, self._ttl_ms or 0))
-        return None if text == before else ("S", self._name(key), (text,))
+    def settled(self, opened: Mapping[str, dict[str, Any]]) -> list[Effect]:
+        """After an event went well: what the mappings that it opened need written. Raises RecordError if one of them
+        can't be stored; none is taken then, since the event failed."""
+        texts: list[bytes | None] = []
+        for key, value in opened.items():
+            try:
+                texts.append(_encode(value) if value else None)
+            except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+                raise errors.RecordError(f"ctx.state of key {key!r} cannot be stored as JSON: {error}") from error
+        effects: list[Effect] = []
+        for key, text in zip(opened, texts, strict=True):
+            before, self._texts[key] = self._texts.get(key), text
+            if self.expire:
+                self._until[key] = math.inf if text is None else self._now() + (self._ttl_ms or 0) / 1000
+            if text is None:
+                if before is not None:
+                    effects.append(("D", self._name(key), ()))
+            elif self.expire:  # each use lets it live on
+                effects.append(("T", self._name(key), (text, self._ttl_ms or 0)))
+            elif text != before:
+                effects.append(("S", self._name(key), (text,)))
+        return effects
 
     def discard(self, key: str) -> None:
         """After an attempt failed: forget what it did to the mapping."""

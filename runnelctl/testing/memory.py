@@ -81,6 +81,9 @@ class Memory:
             self.states[key] = _bytes(words[0])
         elif op == "D":
             self.states.pop(key, None)
+        elif op == "E":
+            for data, event_key in zip(words[1::2], words[2::2], strict=True):
+                self.append(key, [b"data", _bytes(data), b"key", _bytes(event_key)])
         elif op == "X":
             self.append(key, [_bytes(word) for word in words[1:]])
         elif op == "L":
@@ -108,8 +111,8 @@ def _effects(flat: Any) -> Iterator[tuple[str, int, list[Any]]]:
     at = 0
     while at < len(flat):
         op, number = str(flat[at]), int(flat[at + 1])
-        if op in ("X", "L"):
-            count = int(flat[at + 3])
+        if op in ("X", "L", "E"):
+            count = int(flat[at + 3]) * (2 if op == "E" else 1)
             words = [flat[at + 2], *flat[at + 4 : at + 4 + count]]
             at += 4 + count
         elif op in _MORE:

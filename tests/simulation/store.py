@@ -380,6 +380,11 @@ def _effects(keys: Sequence[str], words: Sequence[str]) -> list[tuple[str, str, 
             fields = int(words[at + 3])
             effects.append((op, name, words[at + 2], tuple(words[at + 4 : at + 4 + fields])))
             at += 4 + fields
+        elif op == "E":
+            end = at + 4 + 2 * int(words[at + 3])
+            for data, key in zip(words[at + 4 : end : 2], words[at + 5 : end : 2], strict=True):
+                effects.append(("X", name, words[at + 2], ("data", data, "key", key)))
+            at = end
         elif op in ("S", "D"):
             effects.append((op, name, words[at + 2] if op == "S" else "", ()))
             at += 3 if op == "S" else 2

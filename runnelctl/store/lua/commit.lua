@@ -4,6 +4,7 @@
 -- ARGV[1] epoch  [2] nonce  [3] seq of this commit under the epoch  [4] cursor expected  [5] new cursor
 -- [6] n  [7] consumer group  [8] '1' to release the lease as well, else '0'  [9] failure record that blocks, or ''
 -- [10..] effects, each: 'X' key# capacity fieldcount field value ...   append to a stream (capacity 0: no limit)
+--                       'E' key# capacity count data key ...           append so many entries of data and key alone
 --                       'L' key# maxlen   fieldcount field value ...   append to a bounded log
 --                       'S' key# value | 'D' key#                      set or delete a state
 --                       'T' key# value ttl_ms                          set a state that expires
@@ -115,14 +116,14 @@ end
 local WORDS = {S = 3, D = 2, T = 4, P = 6, U = 6, F = 7, A = 4}
 while i <= #ARGV do
   local op, key = ARGV[i], KEYS[tonumber(ARGV[i + 1])]
-  if op == 'X' or op == 'L' then
+  if op == 'X' or op == 'E' or op == 'L' then
     local fresh = not checked[key]
     local kind = typed(key, 'stream')
     if not kind then return {'TYPE', key} end
-    local refused = fresh and kind == 'stream' and refusal(key, op == 'X' and tonumber(ARGV[i + 2]) or 0)
+    local refused = fresh and kind == 'stream' and refusal(key, op ~= 'L' and tonumber(ARGV[i + 2]) or 0)
     if refused then return refused end
-    local fields = tonumber(ARGV[i + 3])
-    if fields > MAX_WORDS then return redis.error_reply('commit: an entry of ' .. fields .. ' fields and values') end
+    local fields = tonumber(ARGV[i + 3]) * (op == 'E' and 2 or 1)
+    if op ~= 'E' and fields > MAX_WORDS then return redis.error_reply('commit: an entry of ' .. fields .. ' fields and values') end
     ops[#ops + 1] = {op, key, ARGV[i + 2], i + 4, fields}
     i = i + 4 + fields
   elseif op == 'P' or op == 'U' or op == 'F' then
@@ -178,6 +179,8 @@ local function park(op, list, hash, replaying, key, word, record)
 end
 for _, o in ipairs(ops) do
   if o[1] == 'X' then redis.call('XADD', o[2], '*', unpack(ARGV, o[4], o[4] + o[5] - 1))
+  elseif o[1] == 'E' then
+    for j = o[4], o[4] + o[5] - 1, 2 do redis.call('XADD', o[2], '*', 'data', ARGV[j], 'key', ARGV[j + 1]) end
   elseif o[1] == 'L' then redis.call('XADD', o[2], 'MAXLEN', '~', o[3], '*', unpack(ARGV, o[4], o[4] + o[5] - 1))
   elseif o[1] == 'S' then redis.call('SET', o[2], o[3])
   elseif o[1] == 'T' then redis.call('SET', o[2], o[3], 'PX', o[4])

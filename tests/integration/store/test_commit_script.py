@@ -242,7 +242,25 @@ def test_capacity_counts_what_the_slowest_reader_has_not_read(leased: Leased) ->
     assert try_it(2) == ["FULL", part.out]
 
 
-@pytest.mark.parametrize("effect", [["X", 3, 0, 2, "a", "b"], ["L", 3, 9, 2, "a", "b"], ["S", 3, "v"], ["D", 3]])
+def test_plain_entries_of_a_stream_share_an_effect(leased: Leased) -> None:
+    part, ids, epoch = leased
+    effects: list[Word] = ["E", 3, 0, 2, "1", "a", "2", "b", "X", 3, 0, 2, "data", "3", "E", 3, 0, 1, "4", "c"]
+    assert part.commit(epoch, 7, 1, "0-0", ids[0], 1, names=names(part), effects=effects) == ["OK"]
+    assert part.outputs() == [
+        {"data": "1", "key": "a"}, {"data": "2", "key": "b"}, {"data": "3"}, {"data": "4", "key": "c"},
+    ]  # fmt: skip
+    before = part.dump()
+    effects = ["S", 4, "v", "E", 3, 4, 1, "5", "d"]
+    assert part.commit(epoch, 7, 2, ids[0], ids[1], 1, names=names(part), effects=effects) == ["FULL", part.out]
+    assert part.dump() == before
+    many: list[Word] = ["E", 3, 0, 9_000, *("data", "key") * 9_000]  # more words than Lua could unpack at once
+    assert part.commit(epoch, 7, 2, ids[0], ids[1], 1, names=names(part), effects=many) == ["OK"]
+    assert part.client.xlen(part.out) == 9_004
+
+
+@pytest.mark.parametrize(
+    "effect", [["E", 3, 0, 1, "a", "b"], ["X", 3, 0, 2, "a", "b"], ["L", 3, 9, 2, "a", "b"], ["S", 3, "v"], ["D", 3]]
+)
 def test_a_key_of_another_type_is_named_before_anything_is_written(leased: Leased, effect: list[Word]) -> None:
     part, ids, epoch = leased
     wrong = f"{part.tag}:wrong"

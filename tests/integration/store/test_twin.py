@@ -110,7 +110,10 @@ class Twins:
         rng, words = self.rng, []
         for _ in range(rng.choice([0, 1, 1, 3])):
             kind = rng.randrange(20)
-            if kind < 9:
+            if kind < 4:
+                pairs = [rng.randrange(99) for _ in range(2 * rng.choice([1, 1, 2, 5]))]
+                words += ["E", 3, rng.choice([0, 0, 0, 4, 100]), len(pairs) // 2, *pairs]
+            elif kind < 9:
                 words += ["X", 3, rng.choice([0, 0, 0, 4, 100]), 2, "of", rng.randrange(99)]
             elif kind < 12:
                 words += ["L", 3, 1000, 2, "failed", rng.randrange(99)]

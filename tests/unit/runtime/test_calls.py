@@ -109,7 +109,7 @@ def test_effects_are_booked_with_their_event(bench: MakeBench, form: int) -> Non
     booked = [
         (ordinal, event_id, [op for op, _, _ in effects]) for ordinal, event_id, effects in made.lane.ledger.effects
     ]
-    assert booked == [(11, b"11-0", ["X", "S"]), (13, b"13-0", ["X", "S"])]
+    assert booked == [(11, b"11-0", ["E", "S"]), (13, b"13-0", ["E", "S"])]
 
 
 @pytest.mark.parametrize("form", [0, 1])
@@ -200,7 +200,7 @@ def test_a_batch_is_one_call_and_marked_from_first_to_last(bench: MakeBench, for
     assert seen == [(["11-0", "12-0", "13-0"], (11, 13, True), None)]
     assert (made.lane.ledger.done, made.cell(cells.U_PROCESSED)) == (13, 3)
     ((ordinal, event_id, effects),) = made.lane.ledger.effects
-    assert (ordinal, event_id, [op for op, _, _ in effects]) == (13, b"13-0", ["X", "S"])
+    assert (ordinal, event_id, [op for op, _, _ in effects]) == (13, b"13-0", ["E", "S"])
     assert sum(made.cell(cells.U_LATENCY + bucket) for bucket in range(cells.LATENCY_BUCKETS)) == 3
 
 

@@ -153,10 +153,21 @@ def test_an_emit_is_held_back_with_its_key_headers_and_capacity() -> None:
     first, second, third = desk.ctx.collect()
     assert first == ("X", first[1], (9, 6, b"data", b'{"k":"x","n":1}', b"key", "x", "h:trace", "t"))
     assert first[1].startswith("{shop:out:")
-    assert second[2][4:] == (b"key", "other")
+    assert second == ("E", second[1], (9, b'{"k":"x"}', "other"))
     assert third[:2] == ("X", "{shop:plain:0}:events")
     assert third[2][:4] == (STREAMS["plain"].capacity, 2, b"data", b'{"n":2}')
     assert desk.ctx.collect() == []
+
+
+def test_the_mapping_of_an_attempt_is_not_that_of_the_next_one() -> None:
+    desk = Desk(a=b'{"n":1}', b=b'{"n":2}')
+    first = desk.at("a").state
+    assert desk.ctx.state is first is desk.ctx.state_of("a")
+    first["n"] = 9
+    desk.ctx.abandon()
+    assert desk.ctx.state == {"n": 1}
+    desk.ctx.collect()
+    assert desk.at("b").state == {"n": 2}
 
 
 def test_an_emit_into_nowhere_is_refused_with_what_there_is() -> None:

@@ -13,7 +13,8 @@ import pytest
 from runnelctl.core.model import Batch, CommitBounds, Order, Policy, Retry
 from runnelctl.event import Event, Reject, Skip
 from runnelctl.runtime import board as cells
-from runnelctl.runtime.keyed import WINDOW
+from runnelctl.runtime import keyedledger
+from runnelctl.runtime.keyedledger import WINDOW
 from tests.bench import Bench, entry, session
 
 MakeBench = Callable[..., Bench]
@@ -80,6 +81,45 @@ def test_a_handler_that_never_waits_needs_one_worker(lane: MakeBench) -> None:
     assert len(tasks) <= 2
 
 
+def test_what_ends_close_together_shares_a_commit(lane: MakeBench) -> None:
+    async def handler(event: Event) -> None:
+        await asyncio.sleep(0)
+
+    made = lane(handler, concurrency=3)
+    made.drive(*[keyed(n, f"k{n}") for n in range(1, 100)])
+    assert cursors(made)[-1] == b"99-0"
+    assert len(made.store.commits) < 30, "without a gap, each would carry one or two events"
+
+
+def test_where_few_may_be_uncommitted_nobody_waits_for_the_gap(
+    lane: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def handler(event: Event) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(keyedledger, "COMMIT_GAP_S", 1_000.0)
+    made = lane(handler, concurrency=3, commit=CommitBounds(events=3, every_ms=1_000_000))
+    made.drive(*[keyed(n, f"k{n}") for n in range(1, 100)])
+    assert cursors(made)[-1] == b"99-0"
+
+
+def test_handlers_that_never_wait_give_way_at_every_look_around(lane: MakeBench) -> None:
+    turn, seen_in = 0, set()
+
+    async def handler(event: Event) -> None:
+        seen_in.add(turn)
+        made.lane.check_at = 1.0  # long past
+
+    def until() -> bool:  # asked in every turn of the loop
+        nonlocal turn
+        turn += 1
+        return bool(made.lane.ledger.committed == 99)
+
+    made = lane(handler, concurrency=2)
+    made.drive(*[keyed(n, f"k{n}") for n in range(1, 100)], until=until)
+    assert len(seen_in) >= 40
+
+
 def test_the_cursor_waits_at_the_first_gap_and_what_is_above_is_remembered(lane: MakeBench) -> None:
     gate = asyncio.Event()
 
@@ -90,7 +130,7 @@ def test_the_cursor_waits_at_the_first_gap_and_what_is_above_is_remembered(lane:
     made = lane(handler)
 
     def until() -> bool:
-        if above(made)[-1:] == [b"2-0 3-0 5-0"]:
+        if above(made)[-1:] == [b"2-0 3-0 5-0"] and not gate.is_set():
             assert cursors(made)[-1] == b"0-0"
             assert made.board.d[made.lane.base + cells.U_SINCE] > 0
             assert (made.cell(cells.U_STARTED), made.cell(cells.U_LAST)) == (1, 5)

@@ -131,7 +131,21 @@ def test_effects_keep_the_order_of_the_events_and_share_their_keys(desk: Bench) 
     assert commit is not None
     assert commit.keys[2:] == ["out", "s1", "s2", "s3"]
     assert commit.effects == [
-        "X", 3, 0, 2, b"data", "a", "S", 4, "1", "X", 3, 0, 2, b"data", "b", "D", 5, "S", 6, "3",
+        "X", 3, 0, 2, b"data", "a", "X", 3, 0, 2, b"data", "b", "S", 4, "1", "D", 5, "S", 6, "3",
+    ]  # fmt: skip
+
+
+def test_plain_entries_of_a_stream_share_an_effect_and_keep_their_order(desk: Bench) -> None:
+    def plain(word: bytes, stream: str = "out") -> Effect:
+        return ("E", stream, (9, word, "k"))
+
+    done(desk, 11, 13, {11: [plain(b"a"), plain(b"b", "other")], 12: [plain(b"c")], 13: [emit("d"), plain(b"e")]})
+    commit = desk.lane.ledger.next_commit()
+    assert commit is not None
+    assert commit.keys[2:] == ["out", "other"]
+    assert commit.effects == [
+        "E", 3, 9, 2, b"a", "k", b"c", "k", "E", 4, 9, 1, b"b", "k",
+        "X", 3, 0, 2, b"data", "d", "E", 3, 9, 1, b"e", "k",
     ]  # fmt: skip
 
 

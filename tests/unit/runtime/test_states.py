@@ -20,7 +20,8 @@ class Desk:
         return self.states.open(key)
 
     def done(self, key: str = "a") -> object:
-        return self.states.settle(key, self.states.encoded(key))
+        effects = self.states.settled({key: self.states.open(key)})
+        return effects[0] if effects else None
 
 
 def test_each_use_writes_it_anew_so_that_it_lives_on() -> None:
