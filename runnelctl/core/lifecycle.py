@@ -10,7 +10,8 @@ CRASH_BUDGET = 5
 STABLE_RUN_S = 30.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-LONGEST_PAUSE_BLAMED_S = 1.0  # the policy limits these deaths, and the slice's other partitions wait meanwhile
+LONGEST_PAUSE_BLAMED_S = 0.5  # the policy limits these deaths, and partitions may wait meanwhile
+SPARED_IDLE_DEATHS = 2  # of a slot within the window; what it ran may go on elsewhere
 READY_LIMIT_S = 60.0
 SILENCE = 2.0  # ttls; whose loop does not turn for so long, with no event to blame, is put down
 
@@ -34,11 +35,13 @@ class Fate(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The fate, the pause before a restart in seconds, and the slot's history from here."""
+    """The fate, the pause before a restart in seconds, and the slot's history from here. `spared`: until the restart,
+    other slices may run its partitions, but for those whose event is suspected."""
 
     fate: Fate
     pause_s: float
     history: History
+    spared: bool = False
 
 
 def after_death(
@@ -52,15 +55,20 @@ def after_death(
     jitter: float,
     killed: bool = False,
     reopening: bool = False,
+    others_well: bool = False,
 ) -> Next:
     """What follows when a slice process ended. `asked`: it was told to leave. `in_flight`: an event was in a handler.
 
-    The first death restarts at once, so that recovery takes a fork; a streak backs off, doubling to 30 s (to 1 s where
-    an event is to blame); a run of 30 s ends the streak. Five idle deaths in 60 s are pardoned, the sixth is a crash
-    loop. Who was killed by somebody else (`killed`) before it was ready may be started again within that budget, too:
-    it says nothing of the handler, and must not cost the host. So may one whose handler was imported and has been open
-    before in this slot, but could not open this time (`reopening`): what it opens may be away for a while. Beyond the
-    budget its processor halts, and the other processors of the host go on.
+    The first death restarts at once, so that recovery takes a fork; a streak backs off, doubling to 30 s, to 0.5 s
+    where an event is to blame; a run of 30 s ends the streak. Five idle deaths in 60 s are pardoned, the sixth is a
+    crash loop. Who was killed by somebody else (`killed`) before it was ready may be started again within that budget,
+    too: it says nothing of the handler, and must not cost the host. So may one whose handler was imported and has been
+    open before in this slot, but could not open this time (`reopening`): what it opens may be away for a while. Beyond
+    the budget its processor halts, and the other processors of the host go on.
+
+    Its partitions may go on elsewhere meanwhile only if that can't carry a killer round: somebody was charged for the
+    death and stays, or it came from outside, which is believed twice. And only while the other slices of its processor
+    are well (`others_well`): whatever kills one slice after the other waits for the first to be back.
     """
     if asked:
         return Next(Fate.GONE, 0.0, history)
@@ -73,11 +81,12 @@ def after_death(
     after = replace(history, streak=streak, idle_deaths=idle)
     if len(idle) > CRASH_BUDGET:
         return Next(Fate.CRASH_LOOP if ready or reopening else Fate.UNSTARTABLE, 0.0, after)
+    spared = others_well and (in_flight or (killed and len(idle) <= SPARED_IDLE_DEATHS))
     if streak == 1:
-        return Next(Fate.RESTART, 0.0, after)
+        return Next(Fate.RESTART, 0.0, after, spared)
     longest = LONGEST_PAUSE_BLAMED_S if in_flight else LONGEST_PAUSE_S
     ceiling = min(longest, FIRST_PAUSE_S * 2.0 ** min(streak - 2, 30))
-    return Next(Fate.RESTART, ceiling * (0.5 + 0.5 * jitter), after)
+    return Next(Fate.RESTART, ceiling * (0.5 + 0.5 * jitter), after, spared)
 
 
 class Health(enum.Enum):

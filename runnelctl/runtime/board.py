@@ -49,6 +49,7 @@ S_STALLED = 10  # keeper: an incarnation that has to be put down
 S_ASKED = 11  # keeper: an incarnation that an operator wants replaced
 S_OUTDATED = 13  # supervisor: an incarnation that runs what an older file says, and has to leave
 S_LOADED = 12  # slice: its incarnation once the handler is imported
+S_SPARED = 14  # supervisor: an incarnation that died, and whose partitions may go on elsewhere; before S_DEAD
 
 CAUSE_NONE, CAUSE_EXIT, CAUSE_SIGNAL, CAUSE_TIMEOUT, CAUSE_STOPPED, CAUSE_CRASH_LOOP, CAUSE_DRAIN = range(7)
 

@@ -11,6 +11,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, Any, Protocol
 
+from runnelctl.core import backoff
 from runnelctl.runtime.outage import Outage
 from runnelctl.store.durability import Demand, demand
 from runnelctl.store.endpoint import Endpoint
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from runnelctl.runtime.lane import Lane
     from runnelctl.runtime.slice import Slice
 
-RECONNECT_FIRST_S = 0.05
-RECONNECT_LONGEST_S = 1.0
+SHORT_PAUSE_S = 0.05  # before a server is asked again whether enough vouches for a commit
 SHORT = "durability"  # who has trouble when less vouches for a commit than is asked
 REFUSED = "commits"  # who has trouble when the connection stands and the server won't commit
 
@@ -56,8 +56,7 @@ class Link:
                 except (ConnectionLost, ReplyError) as error:
                     attempt += 1
                     self._of.outage.began(self._name, error)
-                    pause = min(RECONNECT_LONGEST_S, RECONNECT_FIRST_S * 2.0 ** min(attempt, 10))
-                    await asyncio.sleep(pause * (0.2 + 0.8 * random.random()))
+                    await self._of.outage.rest(backoff.pause_s(attempt, 0.2 + 0.8 * random.random()))
                 else:
                     self._of.outage.over(self._name)
             return wire
@@ -84,6 +83,7 @@ class Committer:
         self.side = Link(slice_, f"{name}:side", timeout_ms) if wanted else self.link
         self._dirty: dict[Lane, None] = {}
         self._idle: asyncio.Future[None] | None = None
+        self._refusals = 0  # in a row
 
     def wake(self, lane: Lane) -> None:
         """The lane has something to commit."""
@@ -137,6 +137,7 @@ class Committer:
         if trouble is not None:
             await self._recover(wire, trouble)
         elif sent:
+            self._refusals = 0
             self.slice.outage.over(REFUSED)
 
     async def _short(self, wire: Wire, wanted: Demand) -> bool:
@@ -152,7 +153,7 @@ class Committer:
             self.slice.outage.over(SHORT)
         else:
             self.slice.outage.began(SHORT, f"a commit does not count yet, {missing}")
-            await asyncio.sleep(RECONNECT_FIRST_S)
+            await asyncio.sleep(SHORT_PAUSE_S)
         return missing is not None
 
     async def _recover(self, wire: Wire, trouble: Exception) -> None:
@@ -168,4 +169,5 @@ class Committer:
         for lane in list(self.slice.lanes.values()):
             lane.resync()
         if isinstance(trouble, ReplyError):
-            await asyncio.sleep(RECONNECT_FIRST_S + random.random() * RECONNECT_LONGEST_S)
+            self._refusals += 1
+            await asyncio.sleep(backoff.pause_s(self._refusals, 0.2 + 0.8 * random.random()))

@@ -130,8 +130,7 @@ class Keeper:
         if self.leadership.changed():
             self._news = True
         resting = {slot.index for slot in self.host.plan.slots if standins.resting(self.host, slot.index)}
-        if resting != self._resting:
-            self._resting, self._news = resting, True
+        here, self._resting = resting != self._resting, resting  # concerns nobody else: no beat, which takes its time
         changed = reports.entry(self.host) != self._entry  # a slice became ready, so that others may hand over to it
         if self.rolling.done() or changed or self._news or monotonic() >= self._beat_due:
             await self._beat(wire)  # also the way to learn who is there now, and to say that we leave
@@ -139,7 +138,7 @@ class Keeper:
         released = await self.tenure.reap(wire)
         released = await self.leadership.reap(wire) or released
         await self.leadership.settle(wire, self._members, look=news, stopping=stopping)
-        await self.tenure.settle(wire, self._members, look=news or released, stopping=stopping)
+        await self.tenure.settle(wire, self._members, look=news or released or here, stopping=stopping)
         if changed:
             await members.tell(wire, self.topology.name, "changed", member=self.host.member)
         if released:
@@ -263,7 +262,8 @@ class Keeper:
             self.tenure.look_anew()
         if message.get("what") == "restart":
             self.rolling.ask(message)
-        self._news = True
+        else:
+            self._news = True
         self._wake.set()
 
 

@@ -10,7 +10,7 @@ from runnelctl.core import lifecycle
 from runnelctl.core.lifecycle import Fate, Next
 from runnelctl.core.plan import Slot
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import child, vitals
+from runnelctl.runtime import child, standins, vitals
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.output import Output
 from runnelctl.runtime.post import Post
@@ -37,6 +37,8 @@ def slice_ended(host: Host, post: Post, slot: Slot, pid: int, status: int, outpu
     board.write_text(slot.index, text)
     board.d[base + cells.S_JUDGED] = post.judged if post.cause else now
     board.q[base + cells.S_CAUSE] = cells.CAUSE_CRASH_LOOP if crash_loop else post.cause or vitals.cause_of(status)
+    if after.spared:
+        board.q[base + cells.S_SPARED] = post.incarnation
     board.q[base + cells.S_PID] = 0
     board.q[base + cells.S_DEAD] = post.incarnation
     what = text.splitlines()[0]
@@ -66,5 +68,11 @@ def _fate(host: Host, post: Post, slot: Slot, status: int, *, recycled: bool, st
         ready=board.q[base + cells.S_READY] == post.incarnation,
         killed=vitals.killed(status, post.cause),
         reopening=loaded and bool(board.q[base + cells.S_READY]),
-        in_flight=blamed, jitter=random.random(),
+        in_flight=blamed, jitter=random.random(), others_well=_others_well(host, slot),
     )  # fmt: skip
+
+
+def _others_well(host: Host, slot: Slot) -> bool:
+    """Whether all other slices of its processor here run."""
+    others = (each.index for each in host.plan.slots_of(slot.processor) if each.index != slot.index)
+    return all(standins.ready(host, index) for index in others)

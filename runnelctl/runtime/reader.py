@@ -10,10 +10,12 @@ time, in turn, with a few of the others, and only when none is known to have mor
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from runnelctl.core import backoff
 from runnelctl.runtime.committer import Link
 from runnelctl.runtime.intake import read_count
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
@@ -43,6 +45,7 @@ class Reader:
         self._wire: Wire | None = None  # set while a read blocks
         self._idle: asyncio.Future[None] | None = None
         self._interrupting: asyncio.Task[None] | None = None
+        self._refusals = 0  # in a row
 
     def room_made(self, lane: Lane) -> None:
         """The lane is hungry (again): see that it is part of a read."""
@@ -99,8 +102,10 @@ class Reader:
         except ReplyError as error:
             self.slice.outage.began(REFUSED, f"reading was refused ({error})")
             wire.close()
-            await asyncio.sleep(0.5)
+            self._refusals += 1
+            await asyncio.sleep(backoff.pause_s(self._refusals, 0.2 + 0.8 * random.random()))
         else:
+            self._refusals = 0
             self.slice.outage.over(REFUSED)
             self._hand_out(lanes, asked, reply or [], count, wire.bytes_received - before)
         finally:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from runnelctl.runtime.lane import Lane
     from runnelctl.runtime.slice import Slice
 
-PAUSE_S = 0.2
+PAUSE_S = 0.1
 
 
 async def read(slice_: Slice, unit: Unit) -> Session:

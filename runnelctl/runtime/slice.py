@@ -34,6 +34,8 @@ from runnelctl.runtime.states import load as load_states
 from runnelctl.runtime.suspicion import Trial
 from runnelctl.store.leases import Session
 
+CONNECT_S = 0.25
+
 
 class Slice:
     """One slice process; `main` runs until it is told to leave. The attributes are what lanes use."""
@@ -73,13 +75,16 @@ class Slice:
         faulthandler.dump_traceback_later(lifecycle.READY_LIMIT_S * 0.9)
         work = await self.load()
         faulthandler.cancel_dump_traceback_later()
+        self.start(self.committer.main())
+        self.start(self.reader.main())
+        # What it takes over need not wait for a connection. If Redis is away, that is no reason not to be ready.
+        links = (self.committer.side, self.reader.link)
+        await asyncio.wait([self.start(link.get()) for link in links], timeout=CONNECT_S)
         asyncio.get_running_loop().add_reader(self._host.wakes[self.slot.index][0], self._look)
         self._beat()
         self.board.q[self._cell(cells.S_READY)] = self.incarnation
         signals.wake(self._host.keeper_wake[1])
         signals.wake(self._host.supervisor_wake[1])
-        self.start(self.committer.main())
-        self.start(self.reader.main())
         self._look()
         await self._gone.wait()
         await work.close()
@@ -101,11 +106,12 @@ class Slice:
     def _cell(self, cell: int) -> int:
         return self.board.slot(self.slot.index) + cell
 
-    def start(self, coroutine: Any) -> None:
+    def start(self, coroutine: Any) -> asyncio.Task[Any]:
         """Run a task of ours; if it fails, that is a defect here, and the process must not live on half dead."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

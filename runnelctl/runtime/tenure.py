@@ -7,12 +7,13 @@ are released in Redis at once, so that recovery takes a fork and not a ttl.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from runnelctl.core import charges, keys
+from runnelctl.core import charges
 from runnelctl.core.assign import Place, assign
 from runnelctl.core.charges import Cause, InFlight
 from runnelctl.core.pauses import is_paused
@@ -25,7 +26,7 @@ from runnelctl.runtime.places import place, serving, starting
 from runnelctl.runtime.standins import StandIns
 from runnelctl.store import leases, members
 from runnelctl.store.leases import Blocked, Busy, Granted, Holding
-from runnelctl.store.members import present
+from runnelctl.store.members import present, standing
 from runnelctl.store.wire import Wire
 
 _PUT_DOWN = (cells.CAUSE_STOPPED, cells.CAUSE_DRAIN)
@@ -108,10 +109,10 @@ class Tenure:
         timeout_s = self.plan.processor(self.plan.slots[slot]).timeout_ms / 1000
         due = charges.charged(cause, in_flight, timeout_s)
         death = self.board.read_text(slot)
-        for unit in units:
-            epoch, nonce = self._q(unit, cells.U_EPOCH), self._q(unit, cells.U_NONCE)
-            charge = due.get(unit.index)
-            if not await leases.release(wire, self.topology.name, unit, epoch, nonce, charge, death):
+        held = [(unit, self._q(unit, cells.U_EPOCH), self._q(unit, cells.U_NONCE)) for unit in units]
+        releases = (leases.release(wire, self.topology.name, *each, due.get(each[0].index), death) for each in held)
+        for unit, released in zip(units, await asyncio.gather(*releases), strict=True):
+            if not released:
                 self.unsatisfied = True  # a seek gave it another epoch; in Redis it may still be ours
             d[self.board.unit(unit.index) + cells.U_SINCE] = 0.0
             self._clear(unit)
@@ -177,9 +178,9 @@ class Tenure:
         if not look and not self.unsatisfied and not self._unheld():
             self._count()
             return
-        self.halted = await self._names(wire, keys.halted(self.topology.name))
-        self.paused = await self._names(wire, keys.paused(self.topology.name))
-        holdings = await leases.holdings(wire, self.topology.name, self.plan.units)
+        (self.halted, self.paused), holdings = await asyncio.gather(
+            standing(wire, self.topology.name), leases.holdings(wire, self.topology.name, self.plan.units)
+        )
         if strangers((holding.owner for holding in holdings), members):
             members = await present(wire, self.topology.name)
         target = self._target(members, holdings)
@@ -191,9 +192,6 @@ class Tenure:
         await self._take(wire, wishes)
         self._count()
         self.board.q[cells.H_SETTLED] = int(not starting(members.get(self.host.member, b"")))
-
-    async def _names(self, wire: Wire, key: str) -> set[str]:
-        return {name.decode() for name in await wire.call("HKEYS", key)}
 
     def stopped(self, unit: Unit) -> bool:
         """Whether nobody may run it, by its processor's halt or an operator's pause."""
@@ -219,7 +217,7 @@ class Tenure:
             able = {member: places.get(processor, 0) for member, places in capacities.items()}
             owners = [place(holdings[unit.index].owner, able) for unit in units]
             for unit, chosen in zip(units, assign(able, owners, self._turn[processor]), strict=True):
-                target[unit.index] = stand_ins.place(unit, chosen)
+                target[unit.index] = stand_ins.place(unit, chosen, suspected=holdings[unit.index].suspected)
                 blocked = holdings[unit.index].record is not None or self.stopped(unit)
                 mine += chosen is not None and chosen[0] == self.host.member and not blocked
         self.board.q[cells.H_WANTED] = mine

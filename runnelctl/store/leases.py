@@ -49,12 +49,14 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What the own hash says of a partition's owner. An empty owner: nobody."""
+    """What the own hash says of a partition's owner. An empty owner: nobody. `suspected`: a process may have died of
+    what comes next, and that is not settled."""
 
     owner: str
     nonce: str
     epoch: int
     record: str | None
+    suspected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +135,19 @@ async def release(
 
 async def holdings(wire: Wire, topology: str, units: Sequence[Unit]) -> list[Holding]:
     """Who holds each unit now, in one pipeline."""
-    futures = [wire.send("HMGET", unit_keys(topology, unit)[0], "owner", "nonce", "epoch", "block") for unit in units]
+    futures = [wire.send("HMGET", unit_keys(topology, unit)[0], *_HOLDING_FIELDS) for unit in units]
     found = []
     for reply in await asyncio.gather(*futures):
         if isinstance(reply, Exception):
             raise reply
-        owner, nonce, epoch, record = reply
-        found.append(Holding(_text(owner), _text(nonce), int(epoch or 0), None if record is None else record.decode()))
+        owner, nonce, epoch, record, count, *suspects, replay_tries = reply
+        suspected = max(int(each or 0) for each in suspects) > int(count or 0) or int(replay_tries or 0) > 0
+        text = None if record is None else record.decode()
+        found.append(Holding(_text(owner), _text(nonce), int(epoch or 0), text, suspected))
     return found
 
 
+_HOLDING_FIELDS = ("owner", "nonce", "epoch", "block", "count", "suspect", "alone", "replay_tries")
 _SESSION_FIELDS = (
     "epoch", "nonce", "cursor", "count", "seq", "tries", "suspect", "alone", "sure", "death", "edit_id", "edit",
     "parked_keys", "above",

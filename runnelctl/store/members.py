@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from runnelctl.core import keys
@@ -47,6 +48,18 @@ async def expel(wire: Wire, topology: str, member: str, entry: bytes) -> bool:
 async def halt(wire: Wire, topology: str, processor: str, record: str) -> None:
     """Write down that a processor halted; the first record stays."""
     await wire.run(script("halt_set"), (keys.halted(topology),), (processor, record))
+
+
+async def standing(wire: Wire, topology: str) -> tuple[set[str], set[str]]:
+    """The processors that are halted, and what is paused, as core/pauses.py reads it."""
+    futures = [wire.send("HKEYS", name) for name in (keys.halted(topology), keys.paused(topology))]
+    found = []
+    for reply in await asyncio.gather(*futures):
+        if isinstance(reply, Exception):
+            raise reply
+        found.append({name.decode() for name in reply})
+    halted, paused = found
+    return halted, paused
 
 
 async def note(wire: Wire, topology: str, **about: str) -> None:

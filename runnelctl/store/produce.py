@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from runnelctl import errors
+from runnelctl.core import backoff
 from runnelctl.core.encoded import Encoded
 from runnelctl.core.model import Stream
 from runnelctl.store import refusal
@@ -28,8 +29,7 @@ from runnelctl.store.scripts import script
 
 #: Of all chunks that travel together; a single entry may be larger.
 CALL_BYTES = 8 * 1024 * 1024
-FIRST_PAUSE_MS = 20
-LONGEST_PAUSE_MS = 1_000
+FIRST_PAUSE_S = 0.02
 
 #: Error replies that a failover, a restart or a resharding ends. Nothing was stored.
 _PASSING = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS", "MOVED"})
@@ -154,8 +154,8 @@ class Producer:
         """Prepare another attempt if there is time, with full jitter: a thousand senders must not come back in step."""
         if now_ms >= until_ms:
             return False
-        most = min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** min(chunk.attempts, 16))
-        chunk.not_before_ms = min(now_ms + most * self._jitter(), until_ms)
+        pause_ms = backoff.pause_s(chunk.attempts, self._jitter(), FIRST_PAUSE_S) * 1000
+        chunk.not_before_ms = min(now_ms + pause_ms, until_ms)
         return True
 
     def _give_up(self, lane: Lane, chunk: Chunk, error: Exception, *, short: bool = False) -> None:

@@ -1,6 +1,6 @@
 """The figures that are promised, each from a run with that one fault on a quiet machine.
 
-    python -m tests.chaos.figures [--only slice,host,redis]
+    python -m tests.chaos.figures [--only slice,host,redis,backlog]
 
 Prints a line per figure and exits 1 if one is beyond its bound, or if a promise was broken.
 """
@@ -11,10 +11,12 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runnelctl.core.lifecycle import STABLE_RUN_S
 from tests.chaos import history, judge, network, points
 from tests.chaos.backend import CANARY
 from tests.chaos.run import perform
@@ -48,6 +50,12 @@ FIGURES: dict[str, Figure] = {
         "Redis killed, back after 1 s, to the next effect", "redis-1s", "max", 2_000,
         {"seed": 23, "minutes": 1.0, "pace_s": 5.0, "rate": 1_600.0, "aftermath_ttls": 0.5},
     ),
+    "backlog": Figure(
+        "the same with a backlog, so that nothing waits for the senders' return", "redis-1s", "max", 2_000,
+        # Each partition gets more than the 50 events a second that it handles.
+        {"seed": 24, "minutes": 0.5, "pace_s": 4.0, "rate": 480.0, "aftermath_ttls": 0.5, "partitions": 8,
+         "sleep_ms": 20.0},
+    ),
 }  # fmt: skip
 
 
@@ -64,16 +72,36 @@ def measured(name: str) -> bool:
     # The supervisors and keepers of hosts that were left alone, which is all of them but for a lost host.
     exits = sum(host["what"] == "end" and not host["asked"] for host in of.hosts)
     kept = times[figure.quantile] <= figure.bound_ms and not broken and exits == 0
-    shown = " ".join(f"{word} {value:,.0f} ms" for word, value in times.items() if word != "n")
     print(
-        f"{figure.what}: {shown} (n {times['n']}, {len(of.actions)} injections); bound {figure.quantile} "
+        f"{figure.what}: {_shown(times)}, {len(of.actions)} injections; bound {figure.quantile} "
         f"{figure.bound_ms:,.0f} ms {'kept' if kept else 'NOT KEPT'}; hosts that ended unasked: {exits}"
     )
+    parts = points.recovered(of, _again(of))
+    for word, part in sorted(parts.items()) if len(parts) > 1 else ():
+        print(f"  of these, {word}: {_shown(judge.spread(part))}")
     if broken:
         print(f"  broken: {broken}; see {directory}")
     else:
         shutil.rmtree(directory, ignore_errors=True)
     return kept
+
+
+def _shown(times: dict[str, float]) -> str:
+    quantiles = " ".join(f"{word} {value:,.0f} ms" for word, value in times.items() if word != "n")
+    return f"{quantiles} (n {times['n']})"
+
+
+def _again(of: history.History) -> Callable[[dict[str, Any]], str]:
+    """Tells first deaths of a slot from those within 30 s of another, after which its next process waits."""
+    again: set[int] = set()
+    last: dict[tuple[str, str], int] = {}
+    for action in sorted(of.actions, key=lambda each: each["at"]):
+        for slot in action.get("slots", ()):
+            place = action["host"], slot
+            if action["at"] - last.get(place, -(1 << 62)) < STABLE_RUN_S * 1e9:
+                again.add(action["at"])
+            last[place] = action["at"]
+    return lambda action: "a slot's next death within 30 s" if action["at"] in again else "first deaths"
 
 
 def main() -> int:

@@ -47,6 +47,7 @@ def _kill(kind: str) -> Nemesis:
                 host.ask()
             note |= {"at": time.monotonic_ns(), "host": name, "killed": victims}
             note["pids"] = everyone if whole else victims
+            note["slots"] = [p.name() for p in world.processes(host) if kind == "slice" and p.pid in victims]
             send(victims, signal.SIGKILL)
             note["end"] = time.monotonic_ns()
             if whole:

@@ -340,8 +340,14 @@ def recovery(history: History) -> Iterator[str]:
             yield f"{nemesis}: {len(slow)} partition(s) took up to {max(slow) / 1e9:.1f} s to work again"
 
 
-def recovered(history: History) -> dict[str, list[int]]:
-    """nemesis -> ns from each injection to the next call in each partition that it hit and no other injection did.
+def _nemesis(action: dict[str, Any]) -> str:
+    name: str = action["nemesis"]
+    return name
+
+
+def recovered(history: History, kind: Callable[[dict[str, Any]], str] = _nemesis) -> dict[str, list[int]]:
+    """nemesis (or what `kind` makes of an action) -> ns from each injection to the next call in each partition that it
+    hit and no other injection did.
 
     From its start where another process can take over at once; from its end where nobody can work meanwhile.
     """
@@ -358,7 +364,7 @@ def recovered(history: History) -> dict[str, list[int]]:
                 continue
             after = next((each for each in effects[before + 1 :] if each.start >= since), None)
             if after is not None and not _crossed(history, action, after.start):
-                found[action["nemesis"]].append(after.start - since)
+                found[kind(action)].append(after.start - since)
     return dict(found)
 
 

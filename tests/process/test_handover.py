@@ -3,8 +3,10 @@ is given none before it can run them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
+from runnelctl import connect_sync
 from tests.process.ups import Up, command, project, status
 from tests.servers import Server
 from tests.waiting import wait_until
@@ -76,3 +78,43 @@ def test_only_what_must_move_moves(valkey: Server, tmp_path: Path, app_name: str
         for up in (first, second):
             if up is not None:
                 up.close()
+
+
+DEADLY = """
+import os, pathlib, signal, time
+
+while pathlib.Path("slow").exists():
+    time.sleep(0.01)
+
+def count(event):
+    if event.value["die"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_others_take_over_for_a_slice_that_died_but_not_the_event_that_it_may_have_died_of(
+    valkey: Server, tmp_path: Path, app_name: str
+) -> None:
+    rules = ", policy: IGNORE, retry: {attempts: 2, backoff: 10ms}}"
+    topology = TOPOLOGY.format(name=app_name, url=valkey.url).replace("processes: 2}", f"processes: 2{rules}")
+    project(tmp_path, topology, shop=DEADLY)
+    up = Up(tmp_path).wait_ready()
+    try:
+        before = places(tmp_path)
+        (tmp_path / "slow").touch()
+        with connect_sync(tmp_path / "topology.yaml") as client:
+            client.send("orders", {"who": "ada", "die": True})
+            client.send("orders", {"who": "ada", "die": False})
+        wait_until(lambda: len({slice_ for _, slice_ in places(tmp_path).values()} - {None}) == 2 and moved(
+            before, places(tmp_path)) == 5, message="the other slice to take what is not suspected")  # fmt: skip
+        (tmp_path / "slow").unlink()
+        wait_until(lambda: rows(tmp_path) == (0, [6, 6]), message="the event to be passed over, and both to work")
+    finally:
+        up.close()
+
+
+def rows(directory: Path) -> tuple[int, list[int]]:
+    """How many events are left, and how many running partitions each slice has."""
+    shown = status(directory)["processors"]["count"]["partitions"]
+    slices = Counter(each["slice"] for each in shown if each["state"] == "running")
+    return sum(each["lag"] for each in shown), sorted(slices.values())

@@ -52,9 +52,25 @@ def test_the_first_death_restarts_at_once_and_a_streak_backs_off() -> None:
     assert history.streak == 10
 
 
-def test_a_death_with_an_event_to_blame_makes_the_other_partitions_wait_a_second_at_most() -> None:
+def test_a_death_with_an_event_to_blame_makes_the_other_partitions_wait_half_a_second_at_most() -> None:
     pauses = [died(History(streak=streak), in_flight=True).pause_s for streak in range(6)]
-    assert pauses == [0.0, 0.5, 1.0, 1.0, 1.0, 1.0]
+    assert pauses == [0.0, 0.5, 0.5, 0.5, 0.5, 0.5]
+
+
+def test_others_take_over_where_somebody_was_charged_or_nobody_here_did_it() -> None:
+    assert died(in_flight=True, others_well=True).spared
+    assert not died(in_flight=False, others_well=True).spared, "the killer may be any event"
+    assert not died(in_flight=True, others_well=False).spared, "one slice after the other"
+    assert not died(ready=False, others_well=True).spared
+
+
+def test_who_is_killed_from_outside_again_and_again_is_believed_twice() -> None:
+    history, spared = History(), []
+    for _ in range(4):
+        after = died(history, killed=True, in_flight=False, others_well=True)
+        history = after.history
+        spared.append(after.spared)
+    assert spared == [True, True, False, False]
 
 
 def test_a_stable_run_ends_the_streak() -> None:
