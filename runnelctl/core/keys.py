@@ -3,14 +3,11 @@ script may touch them and a cluster keeps them on one node. Keys of the topology
 
 from __future__ import annotations
 
-import functools
-
 
 def tag(topology: str, stream: str, partition: int) -> str:
     return f"{{{topology}:{stream}:{partition}}}"
 
 
-@functools.lru_cache(4096)  # one per emit
 def events(topology: str, stream: str, partition: int) -> str:
     """The stream of one partition: what senders append to and processors read."""
     return f"{tag(topology, stream, partition)}:events"

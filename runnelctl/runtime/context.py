@@ -3,6 +3,7 @@ done, and goes into Redis in the event's own commit or not at all."""
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from runnelctl.runtime.states import STATES_KEPT, Effect, States, StateUnavailab
 from runnelctl.store.wire import Argument
 
 __all__ = ["STATES_KEPT", "Context", "Effect", "StateUnavailable", "States"]
+
+_events_key = functools.lru_cache(4096)(keys.events)  # asked for per emit
 
 
 class Context:
@@ -64,7 +67,7 @@ class Context:
             known = ", ".join(self._codecs)
             raise errors.UsageError(f"ctx.emit: stream {stream!r} is not declared in the topology (declared: {known})")
         encoded = codec.encode(record, key)
-        target, capacity = keys.events(self._topology, stream, encoded.partition), self._capacities[stream]
+        target, capacity = _events_key(self._topology, stream, encoded.partition), self._capacities[stream]
         if self.stamp is not None:
             headers = {**self.stamp(), **(headers or {})}
         if headers or not encoded.key or encoded.fields is not None:
