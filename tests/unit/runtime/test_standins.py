@@ -63,9 +63,9 @@ def test_one_that_runs_partitions_is_not_starting_since_a_reload_adds_a_slice(ho
     assert starting(host) == []
     unit = host.plan.units[0]
     assert resting(host, 1) and not resting(host, 0)
-    assert StandIns(host).place(unit, (host.member, 1)) == (host.member, 0), "the ready one goes on"
+    assert StandIns(host).place(unit, (host.member, 1), suspected=False) == (host.member, 0), "the ready one goes on"
     ready(host, 1)
-    assert StandIns(host).place(unit, (host.member, 1)) == (host.member, 1)
+    assert StandIns(host).place(unit, (host.member, 1), suspected=False) == (host.member, 1)
 
 
 def test_a_slice_that_was_never_ready_and_is_gone_keeps_nothing_from_the_host(host: Host) -> None:
@@ -80,7 +80,7 @@ def test_nobody_who_leaves_stands_in(host: Host, cell: int) -> None:
     host = processes(host, 3)
     ready(host, 0, 1)
     host.board.q[host.board.slot(0) + cell] = 1
-    assert StandIns(host).place(host.plan.units[0], (host.member, 2)) == (host.member, 1)
+    assert StandIns(host).place(host.plan.units[0], (host.member, 2), suspected=False) == (host.member, 1)
 
 
 def test_what_members_say_is_compared_without_what_changes_with_every_beat() -> None:
