@@ -127,7 +127,7 @@ def test_a_paused_host_is_fenced_and_joins_again(make_fire: MakeFire) -> None:
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)
         wait_for(lambda: owners(client) == {str(second.pid): 16}, "the second to take over")
-        for pid in frozen:
+        for pid in reversed(frozen):  # its supervisor last: it kills what it finds stopped
             os.kill(pid, signal.SIGCONT)
         wait_for(lambda: "FENCED" in fire.output.read_text(), "a late commit to be refused")
         wait_for(lambda: owners(client) == halves, "the first to join again")
