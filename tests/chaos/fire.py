@@ -151,8 +151,13 @@ class Fire:
         victim.kill()
 
     def pause(self, up: subprocess.Popen[bytes], name: str, seconds: float) -> None:
-        """SIGSTOP a child, SIGCONT it later if it is still there."""
-        victim = self.random.choice(wait_for(lambda: self.children(up, name), f"no {name} to stop"))
+        """SIGSTOP a child, SIGCONT it later if it is still there. One that was just forked is spared: a slice that is
+        not ready yet has a minute to become so, stopped or not."""
+
+        def grown() -> list[psutil.Process]:
+            return [child for child in self.children(up, name) if time.time() - child.create_time() > 1.5]
+
+        victim = self.random.choice(wait_for(grown, f"no {name} to stop"))
         self.note(f"SIGSTOP {name} {victim.pid} for {seconds} s")
         victim.suspend()
         time.sleep(seconds)

@@ -60,7 +60,7 @@ def test_nothing_is_lost_or_reordered_under_kills_and_pauses(make_fire: MakeFire
     said = fire.output.read_text()
     assert "was killed by SIGKILL" in said
     assert "the keeper was killed by SIGKILL; starting another" in said
-    # That a stopped slice is killed is for test_vitals.py: here, all may be handled before its ttl is over.
+    assert "stopped: killing it" in said
 
 
 @pytest.mark.parametrize("handler", ["effect", "effect_sync"])
