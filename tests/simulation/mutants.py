@@ -11,7 +11,7 @@ from runnelctl.core import charges, membership, tenancy
 from runnelctl.core.assign import assign
 from runnelctl.core.charges import Charge
 from runnelctl.core.tenancy import Claim, Move
-from tests.simulation import host, lane
+from tests.simulation import keeper, lane
 from tests.simulation.store import Store
 
 
@@ -112,7 +112,7 @@ def _no_deadline(self: lane.Lane) -> Any:
     yield
 
 
-def _does_not_look(self: host.Keeper) -> None:
+def _does_not_look(self: keeper.Keeper) -> None:
     """A new connection goes on where the last one broke."""
 
 
@@ -143,10 +143,10 @@ DECISIONS: dict[str, tuple[Any, str, Callable[..., Any] | float]] = {
     "a partition without an owner is looked at once": (tenancy, "decide", _looks_once),
     "leases that the board does not know are kept": (tenancy, "decide", _never_forgets),
     "every charge is sure, and suspects run beside others": (charges, "charged", _all_are_sure),
-    "the last partition is given to nobody": (host, "_assigned", _drops_one),
-    "the deadline is a ttl too late": (host, "MARGIN", -1.0),
+    "the last partition is given to nobody": (keeper, "_assigned", _drops_one),
+    "the deadline is a ttl too late": (keeper, "MARGIN", -1.0),
     "lanes do not look at the deadline": (lane.Lane, "_may_start", _no_deadline),
-    "a keeper's new connection does not look again": (host.Keeper, "_again", _does_not_look),
+    "a keeper's new connection does not look again": (keeper.Keeper, "_again", _does_not_look),
     "no new read session after a broken connection": (lane.Lane, "_session", _trusts_what_it_knows),
 }
 
