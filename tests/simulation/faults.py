@@ -20,7 +20,7 @@ KINDS = ("raises", "raises", "dies", "dies", "hangs", "host dies")
 def plan(world: World) -> float:
     """Draw the records that go wrong, the weather and the faults; returns when the last one is over."""
     rng = world.rng
-    end = 1.0 + rng.random() * 9
+    end = 0.5 + rng.random() * rng.choice([4, 9])
     for _ in range(rng.choice([0, 0, 1, 1, 2])):
         world.kinds[str(rng.randrange(world.sender.records))] = rng.choice(KINDS)
     weather = world.scheduler.weather
@@ -28,7 +28,7 @@ def plan(world: World) -> float:
         worst = rng.choice([0.02, 0.1, 0.25])
         weather.request_lost, weather.request_late = rng.random() * worst, rng.random() * worst
         weather.reply_lost = rng.random() * worst
-    for _ in range(rng.choice([0, 1, 1, 2, 3, 4])):
+    for _ in range(rng.choice([0, 1, 2, 2, 3, 4])):
         fault = rng.choice(FAULTS)
         world.scheduler.at(rng.random() * end, _strike, world, fault)
     world.say(
@@ -235,7 +235,7 @@ def set_the_clock(world: World) -> None:
 
 
 FAULTS: tuple[Callable[[World], Any], ...] = (
-    kill_a_slice, kill_a_slice, kill_a_keeper, restart_a_slice, lose_a_host, drain_a_host, add_a_host, pause_a_slice,
-    pause_a_keeper, pause_a_host, cut_a_host_off, take_redis_away, stall_redis, fail_over, fail_over,
-    trim_by_a_stranger, delete_by_a_stranger, replay, skip, seek, set_the_clock,
+    kill_a_slice, kill_a_slice, kill_a_keeper, kill_a_keeper, restart_a_slice, lose_a_host, drain_a_host, add_a_host,
+    add_a_host, pause_a_slice, pause_a_keeper, pause_a_host, cut_a_host_off, take_redis_away, stall_redis, fail_over,
+    fail_over, trim_by_a_stranger, delete_by_a_stranger, replay, skip, seek, set_the_clock,
 )  # fmt: skip

@@ -37,6 +37,7 @@ class Host:
         self.deadline, self.keeper_beat, self.cut_until = 0.0, 0.0, 0.0
         self.alive, self.stopping = True, False
         self.news, self.wanted = True, 0
+        self.forfeits = 0  # how often it was expelled
         self.all_ready = False  # each slot has been, at least once
         self.supervisor = Group()
         self.keeper = Group()

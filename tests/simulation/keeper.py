@@ -114,6 +114,7 @@ class Keeper:
         status, _, *pairs = yield from self._ask("member_beat", world.membership[:2], args)
         expelled = status == "EXPELLED"
         if expelled:
+            host.forfeits += 1
             for cell in host.cells:
                 cell.wanted = cell.held = False
             now, args = world.now, [host.member, entry, "", "1"]

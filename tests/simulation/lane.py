@@ -73,6 +73,8 @@ class Lane:
         self.nudge = world.new_signal(self.unit)
         self.resync, self.ended = False, ""
         self.moves = self.unit.truth.moves
+        self.forfeits, self.busy = slice_.host.forfeits, False
+        self.unit.lanes.append(self)
         self.buffer: list[tuple[str, str]] = []
         self.announced = False
 
@@ -104,7 +106,7 @@ class Lane:
         if self.cell.taken == self.grant:
             self.cell.state = self.ended
         self.slice.lanes.pop(self.cell.unit, None)
-        self.unit.signals.remove(self.nudge)
+        self.world.forget(self)
         self.world.scheduler.fire(self.slice.host.wake)
         self.world.scheduler.fire(self.slice.host.signals[self.slice.slot])
 
@@ -217,9 +219,10 @@ class Lane:
         world, cell = self.world, self.cell
         while True:
             world.starts(self, event)
-            cell.first, cell.since = ordinal, world.now
+            cell.first, cell.since, self.busy = ordinal, world.now, True
             kind = world.kind(uid)
             yield world.rng.random() * (world.handler_s if kind == "ok" else 0.1)
+            self.busy = kind in ("dies", "host dies", "hangs")
             if kind == "ok":
                 return None
             if kind == "dies":

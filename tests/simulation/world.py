@@ -43,6 +43,7 @@ class Unit:
         self.producer_tag = f"{tag}:producer:"
         self.truth = UnitTruth(f"{tag}:own:{PROCESSOR}", f"{tag}:events", f"{tag}:out")
         self.signals: list[Signal] = []
+        self.lanes: list[Lane] = []
 
 
 class World:
@@ -236,7 +237,8 @@ class World:
 
     def forget(self, lane: Lane) -> None:
         """Its process is dead."""
-        if lane.nudge in lane.unit.signals:
+        if lane in lane.unit.lanes:
+            lane.unit.lanes.remove(lane)
             lane.unit.signals.remove(lane.nudge)
 
     def starts(self, lane: Lane, event: str) -> None:
@@ -244,6 +246,10 @@ class World:
         owner = lane.unit.truth.owner
         if owner != (lane.epoch, lane.nonce) and lane.moves == lane.unit.truth.moves:
             self.violated(f"a handler of {lane.epoch} begins with {event} while {owner} owns {lane.unit.truth.own}")
+        for other in lane.unit.lanes:  # on one host there are never two, unless it was expelled or Redis forgot
+            host = lane.slice.host
+            if other is not lane and other.busy and other.slice.host is host and other.forfeits == host.forfeits:
+                self.violated(f"two slices of {host.member} are in handlers of {lane.unit.truth.own}")
 
     def told(self, lane: Lane, events: list[str]) -> None:
         """An owner heard that these events are done, and goes on behind them."""
