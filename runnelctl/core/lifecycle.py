@@ -67,9 +67,9 @@ def after_death(
     the budget its processor halts, and the other processors of the host go on.
 
     Its partitions may go on elsewhere meanwhile only if that can't carry a killer round: somebody was charged for the
-    death and stays, or it came from outside, which is believed within the budget. And only while the other slices of its
-    processor are well (`others_well`: they run, or died more than PROOF_S ago): whatever kills one slice right after the
-    other waits for the first to be back.
+    death and stays, or it came from outside, which is believed within the budget. And only while the other slices of
+    its processor are well (`others_well`: they run, or died more than PROOF_S ago): whatever kills one slice right
+    after the other waits for the first to be back.
     """
     if asked:
         return Next(Fate.GONE, 0.0, history)
