@@ -74,8 +74,10 @@ def _preload() -> None:
     import uvloop
 
     from runnelctl.runtime import keeper, slice, tasks
+    from runnelctl.store import scripts
 
     assert all((asyncio, concurrent.futures.thread, jsonschema_rs, uvloop, keeper, slice, tasks))
+    scripts.load_all()
 
 
 def _spawn_keeper(host: Host) -> int:
