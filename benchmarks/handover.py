@@ -126,9 +126,8 @@ def _report(place: Path, marks: list[tuple[str, int]], slowest: int) -> None:
     for kind, found in [*sorted(gaps.items()), ("all", [gap for each in gaps.values() for gap in each])]:
         found.sort()
         middle, high = found[len(found) // 2][0], found[min(len(found) - 1, int(len(found) * 0.99))][0]
-        print(
-            f"{kind:8} {len(found):5} hand-overs, p50 {middle:6.0f} ms, p99 {high:6.0f} ms, worst {found[-1][0]:6.0f} ms"
-        )
+        times = f"p50 {middle:6.0f} ms, p99 {high:6.0f} ms, worst {found[-1][0]:6.0f} ms"
+        print(f"{kind:8} {len(found):5} hand-overs, {times}")
         for gap, words in found[-slowest:] if slowest and kind != "all" else ():
             print(f"         {gap:6.0f} ms: {words}")
 
