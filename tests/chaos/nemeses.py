@@ -326,7 +326,7 @@ def _stop_newcomer(world: World, rng: random.Random) -> Steps:
                     return sum(mark in owner.decode() for owner in owners)
 
                 until = time.monotonic() + _NEWCOMER_S
-                while owned() < 2 and time.monotonic() < until:
+                while host.process.poll() is None and owned() < 2 and time.monotonic() < until:
                     yield 0.005
                 yield rng.uniform(0, 0.2)
                 pids = [p.pid for p in world.processes(host, of_host=True)]
@@ -362,11 +362,12 @@ def _eviction(world: World, rng: random.Random) -> Steps:
             world.claims.add(f"host:{host.name}")
             try:
                 until = time.monotonic() + 20
-                while host.process.poll() is None and time.monotonic() < until:
+                while host.process.poll() is None and not host.begun and time.monotonic() < until:
                     yield POLL_S
-                note["started"] = host.process.poll() in (None, 0)
+                note["started"] = host.begun or host.process.poll() == 0
             finally:
                 client.config_set("maxmemory-policy", "noeviction")
+                host.ask()
                 host.process.kill()
                 host.process.wait()
                 world.ended(host)

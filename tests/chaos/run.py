@@ -57,9 +57,12 @@ class Run:
         heapq.heappush(self._heap, (at, next(self._number), name, steps))
 
     def _inject(self, end: float) -> None:
-        """Until the time is over and what was begun has ended; nothing is begun after the end."""
+        """Until the time is over and what was begun has ended. Nothing is begun after the end, not even what waits for
+        its turn by then."""
+        world = self.world
         begun: set[int] = set()
         while (now := time.monotonic()) < end or self._heap:
+            world.over = now >= end
             if now > end + 120:
                 raise AssertionError(f"never ended: {[name for _, _, name, _ in self._heap]}")
             self.world.watch()

@@ -96,17 +96,27 @@ class Options:
 
 @dataclass(slots=True)
 class Host:
-    """One `up` and where it runs. `asked_at`: when it was told to end, or killed; its end is no surprise then."""
+    """One `up` and where it runs. `asked_at`: when it was told to end, or killed; its end is no surprise then. `says`:
+    the file with its output, and where in there it begins."""
 
     name: str
     number: int
     process: subprocess.Popen[bytes]
     started: float
+    says: tuple[Path, int]
     asked_at: float | None = None
 
     @property
     def asked(self) -> bool:
         return self.asked_at is not None
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has been let in by Redis; what then goes wrong must not end it any more."""
+        path, since = self.says
+        with path.open("rb") as file:
+            file.seek(since)
+            return b"partitions to own" in file.read()
 
     def ask(self) -> None:
         """To be called before anything that makes it end."""
@@ -130,6 +140,7 @@ class World:
         self.producers: list[subprocess.Popen[bytes]] = []
         self.package = ROOT
         self._clocked = False
+        self.over = False  # the time for injections
         self._storms = 0
 
     def __enter__(self) -> World:
@@ -221,13 +232,15 @@ class World:
         """Start a host; `number` says in whose network. Only from the main thread: it dies with the thread."""
         enter = self.network.enter(number) if self.network is not None else []
         (self.directory / "homes" / name).mkdir(parents=True, exist_ok=True)
-        with (self.directory / f"up.{name}.out").open("ab") as out:
+        path = self.directory / f"up.{name}.out"
+        with path.open("ab") as out:
+            begin = out.tell()
             process = subprocess.Popen(
                 [*enter, sys.executable, "-m", "runnelctl", "up", str(self.topology)],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.directory, env=self.environment(name),
                 preexec_fn=servers.die_with_parent(),  # noqa: PLW1509 - single-threaded here, and it only calls libc
             )  # fmt: skip
-        self.hosts[name] = Host(name, number, process, time.monotonic())
+        self.hosts[name] = Host(name, number, process, time.monotonic(), (path, begin))
         self.note("hosts.jsonl", at=time.monotonic_ns(), what="up", host=name, pid=process.pid)
         return self.hosts[name]
 
@@ -242,7 +255,7 @@ class World:
         if code is None:
             return False
         # One that started while Redis was out of reach says so and ends; that is its contract.
-        young = (host.asked_at or time.monotonic()) - host.started < _START_LIMIT_S
+        young = (host.asked_at or time.monotonic()) - host.started < _START_LIMIT_S or not host.begun
         excused = young and self.trouble_at >= host.started - 1 and code in (1, 69)
         # SIGTERM before it has begun anything just ends it.
         early = (-signal.SIGTERM,) if young else ()
