@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import psutil
+import redis
 
 from tests.chaos import leavings, losses
 from tests.chaos.backend import CLOCKED, faketime
@@ -297,13 +298,19 @@ def _corrupt(world: World, rng: random.Random) -> Steps:
 
 
 def _handlers(world: World, rng: random.Random) -> Steps:
-    """A record or two whose handling goes wrong."""
+    """A record or two whose handling goes wrong; where that parks its key, an operator mends and replays it later."""
 
     def body(note: dict[str, Any]) -> Steps:
         note["do"] = [rng.choice(MISDEEDS) for _ in range(rng.randint(1, 2))]
         for do in note["do"]:
             world.order(f"do {do}")
         yield 0
+        note["end"] = time.monotonic_ns()
+        if world.options.park:
+            yield rng.uniform(2, 10)
+            with contextlib.suppress(redis.RedisError):
+                world.mend()
+            yield from losses.operator(world, note, *losses.REPLAY)
 
     yield from steps(world, "handlers", [], body)
 

@@ -9,11 +9,12 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import redis
 
-from tests.chaos import history, leavings, nemeses
+from tests.chaos import history, leavings, losses, nemeses
 from tests.chaos.backend import CANARY
 from tests.chaos.nemeses import Steps
 from tests.chaos.world import PROCESSORS, Options, World
@@ -106,8 +107,18 @@ class Run:
                 self._sample()
                 with contextlib.suppress(redis.RedisError):
                     left = leavings.settled(client, world.streams, PROCESSORS)
+                    if left and all("parked" in each for each in left):
+                        self._replay()
                 time.sleep(0.1)
         world.note("facts.jsonl", what="settled", producers=codes, left=left)
+
+    def _replay(self) -> None:
+        """What is parked, mended."""
+        self.world.mend()
+        note: dict[str, Any] = {}
+        for pause in losses.operator(self.world, note, *losses.REPLAY):
+            self.world.watch()
+            time.sleep(pause)
 
     def _stop(self) -> None:
         world = self.world
@@ -140,7 +151,8 @@ def perform(options: Options, directory: Path) -> None:
     """Do a run; its files are in `directory` afterwards, and nothing else of it is left."""
     with World(options, directory) as world:
         marks = (
-            options.server, options.handler, f"order: {options.order}", "own networks" if world.network else "loopback",
+            options.server, options.handler, f"order: {options.order}", *(["scope: key"] if options.park else []),
+            "own networks" if world.network else "loopback",
             *([f"mutant {options.mutant}"] if options.mutant else []),
         )  # fmt: skip
         print(

@@ -38,8 +38,7 @@ processors:
     stream: events
     handler: tests.chaos.relay:{handler}
     processes: {slices}
-    policy: IGNORE
-    dead_letter: true
+    {policy_lines}
     retry: {{attempts: 3, backoff: 20ms}}
     timeout: {timeout_ms}ms
     max_memory: 240MiB
@@ -84,6 +83,7 @@ class Options:
     commit_events: int = 100
     ttl_ms: int = 2_000
     timeout_ms: int = 4_000
+    park: bool = False  # what fails parks its key, and is mended and replayed some time later
     order: str = "partition"  # or key, with so many handlers at once
     concurrency: int = 4
     sleep_ms: float = 1.0  # of the first stage's handler
@@ -140,6 +140,7 @@ class World:
         self.producers: list[subprocess.Popen[bytes]] = []
         self.package = ROOT
         self._clocked = False
+        self._mended = directory / "mended"
         self.over = False  # the time for injections
         self._storms = 0
 
@@ -171,7 +172,12 @@ class World:
         self.url = f"redis://:{CANARY}@{address}:{self.backend.port}/0"
         self.topology = self.directory / "topology.yaml"
         order = f"order: key\n    concurrency: {options.concurrency}" if options.order == "key" else "order: partition"
-        self.topology.write_text(TOPOLOGY.format(root=ROOT, order_lines=order, **asdict(options)))
+        policy = "policy: IGNORE\n    dead_letter: true"
+        if options.park:
+            policy = "policy: QUARANTINE\n    scope: key\n    max_parked: {events: 1000000, size: 256MiB}"
+        self.topology.write_text(
+            TOPOLOGY.format(root=ROOT, order_lines=order, policy_lines=policy, **asdict(options))
+        )  # fmt: skip
         self._ends.callback(self._end_processes)
 
     # --- writing down
@@ -208,6 +214,17 @@ class World:
         """The file that says how far the wall clock of a host is off."""
         return self.directory / f"clock.{name}"
 
+    def mend(self) -> None:
+        """Whatever went wrong with an event that Redis has now goes well when it is tried again."""
+        with contextlib.closing(self.client()) as client:
+            last = {}
+            for partition in range(self.options.partitions):
+                info: Any = client.xinfo_stream(f"{{chaos:events:{partition}}}:events")
+                last[partition] = info["last-generated-id"].decode()
+        new = self._mended.with_suffix(".new")
+        new.write_text(json.dumps(last))
+        new.replace(self._mended)
+
     # --- hosts
 
     def environment(self, host: str) -> dict[str, str]:
@@ -221,6 +238,7 @@ class World:
             "CHAOS_EFFECTS": str(self.directory / "effects"),
             "CHAOS_HOST": host,
             "CHAOS_RUN": self.run_id,
+            "CHAOS_MENDED": str(self._mended),
             "CHAOS_SLEEP_S": str(self.options.sleep_ms / 1000),
             "PYTHONPATH": f"{self.package}:{ROOT}",
             "PYTHONUNBUFFERED": "1",
