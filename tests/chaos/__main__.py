@@ -39,7 +39,7 @@ def options_of(arguments: list[str]) -> tuple[Options, Path, bool]:
     parser.add_argument(
         "--handler",
         choices=("relay", "relay_sync", "relay_iterator"),
-        help="default: one of the first two, by the seed",
+        help="default: by the seed",
     )
     parser.add_argument("--rate", type=float, default=600.0, help="events per second")
     parser.add_argument("--pace", type=float, default=3.0, help="seconds between injections, on average")
@@ -65,7 +65,8 @@ def options_of(arguments: list[str]) -> tuple[Options, Path, bool]:
     options = Options(
         seed=given.seed, minutes=given.minutes, hosts=given.hosts, server=given.server, nemeses=tuple(names),
         netns=netns, handler=given.handler or by_seed, rate=given.rate,
-        pace_s=given.pace, order=given.order, park=given.park, sleep_ms=given.sleep_ms, mutant=given.mutant, ttl_ms=given.ttl_ms,
+        pace_s=given.pace, order=given.order, park=given.park, sleep_ms=given.sleep_ms, mutant=given.mutant,
+        ttl_ms=given.ttl_ms,
     )  # fmt: skip
     return options, given.dir or Path(tempfile.mkdtemp(prefix=f"chaos-{given.seed}-")), given.judge
 
