@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -191,6 +192,7 @@ def main() -> None:
                 at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
                 file.write(json.dumps({"at": at, "case": case, "figures": figures}) + "\n")
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # with all that was started
     if given.rounds:
         measure(given.only or list(PEERS), given.rounds, given.scale, keep)
     for case, heading in (("noop", "A handler that does nothing"), ("keyed", "A handler that awaits for 1 ms")):

@@ -10,7 +10,7 @@ from benchmarks.peers.tally import URL, backlog, handled
 broker = RedisStreamBroker(URL, consumer_id="0", xread_count=500).with_serializer(ORJSONSerializer())
 
 
-@broker.task
+@broker.task(task_name="noop")
 async def noop(record: dict) -> None:
     handled()
 
