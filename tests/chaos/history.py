@@ -81,6 +81,7 @@ class Change(NamedTuple):
     cursor: str
     n: int
     at: int
+    owner: str = ""  # member/slot, of a lease that was taken
 
 
 @dataclass(slots=True)
@@ -215,8 +216,8 @@ def _effect(words: list[str]) -> Effect:
 
 def _change(words: list[str]) -> Change:
     match words:
-        case ["a", processor, partition, epoch, nonce, cursor, _, at]:
-            return Change("a", (processor, int(partition)), int(epoch), nonce, 0, "", cursor, 0, int(at))
+        case ["a", processor, partition, epoch, nonce, cursor, _, at, owner]:
+            return Change("a", (processor, int(partition)), int(epoch), nonce, 0, "", cursor, 0, int(at), owner)
         case ["c", processor, partition, epoch, nonce, seq, expected, new, n, at]:
             unit = (sys.intern(processor), int(partition))
             return Change("c", unit, int(epoch), nonce, int(seq), expected, new, int(n), int(at))
