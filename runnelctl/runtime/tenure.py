@@ -217,8 +217,7 @@ class Tenure:
             able = {member: places.get(processor, 0) for member, places in capacities.items()}
             owners = [place(holdings[unit.index].owner, able) for unit in units]
             for unit, chosen in zip(units, assign(able, owners, self._turn[processor]), strict=True):
-                there = stand_ins.place(unit, chosen, suspected=holdings[unit.index].suspected)
-                target[unit.index] = there
+                there = target[unit.index] = stand_ins.place(unit, chosen, suspected=holdings[unit.index].suspected)
                 blocked = holdings[unit.index].record is not None or self.stopped(unit)
                 mine += there is not None and there[0] == self.host.member and not blocked
         self.board.q[cells.H_WANTED] = mine
