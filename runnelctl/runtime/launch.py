@@ -100,10 +100,11 @@ def keeper(host: Host) -> int:
 
 def child_of(host: Host, slot: int, incarnation: int) -> int:
     """The body of the process that a slot is for; returns its exit code."""
-    from runnelctl.runtime import slice, tasks
-
     if host.plan.tasks_slot is not None and host.plan.tasks_slot.index == slot:
+        from runnelctl.runtime import tasks
+
         return tasks.run(host, incarnation)
+    from runnelctl.runtime import slice
 
     return slice.run(host, slot, incarnation)
 
