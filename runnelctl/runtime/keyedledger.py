@@ -9,10 +9,12 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from runnelctl.core.keyorder import Passed
+from runnelctl.runtime import workload
 from runnelctl.runtime.effects import size_of
 from runnelctl.runtime.ledger import EFFECT_BYTES_PER_COMMIT, EFFECTS_PER_COMMIT, Ledger
 from runnelctl.runtime.states import Effect
 from runnelctl.store.leases import Commit, Session
+from runnelctl.store.wire import Argument
 
 if TYPE_CHECKING:
     from runnelctl.runtime.keyed import KeyedLane
@@ -103,6 +105,7 @@ class KeyedLedger(Ledger):
     def _cut(self, done: int) -> tuple[list[Effect], int, bytes]:
         """All that finished, in the order in which it did, or as much as fits into one script."""
         if self._void:
+            self.in_flight_bytes = 0
             return [], self.committed, self.cursor
         self._next_at = monotonic() + COMMIT_GAP_S
         taken: list[Effect] = []
@@ -115,6 +118,7 @@ class KeyedLedger(Ledger):
             if effects:
                 taken += effects
                 size += size_of(effects)
+        self.in_flight_bytes = size
         ids = told.ids()
         above = b" ".join([*ids, *self.remembered])
         if above != self._above:
@@ -131,9 +135,11 @@ class KeyedLedger(Ledger):
         super()._settled(commit)
         self.lane.nudge()  # there may be room for more events
 
-    @property
-    def _resting(self) -> bool:
-        return not self._finished and self.lane.resting
+    def _needed(self) -> set[Argument]:
+        """As Ledger._needed; and what was read for events that have arrived."""
+        lane = self.lane
+        arrived = {workload.key_or_none(event) for event in lane.events.values()}
+        return self._written(self._finished).union(lane.states.redis_key(key) for key in arrived if key is not None)
 
 
 def _parts(event_id: bytes) -> tuple[int, int]:

@@ -155,6 +155,8 @@ class Lane:
             await ledger.progress()
             return []
         size = min(self.batch_size or (self.parking.run if self.parking.keys else room), room)
+        if self.states.used:
+            size = min(size, ledger.relieve_states())
         if ledger.done < self.session.suspect or ledger.done < self.alone_until or ledger.done < self.last_try_until:
             size = await suspicion.careful_size(self, size)
             if not size:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ class Ledger:
         self._names = unit_keys(lane.slice.topology.name, lane.unit)
         self.epoch, self.nonce = session.epoch, int(session.nonce)
         self.effects: deque[tuple[int, bytes, list[Effect]]] = deque()
+        self.in_flight_bytes = 0
         self.in_flight: Commit | None = None
         self._waiting: asyncio.Future[None] | None = None
         self._block = ""
@@ -135,6 +137,24 @@ class Ledger:
             else:
                 await self.progress()
 
+    # --- between runs
+
+    def relieve_states(self) -> int:
+        """Let states go if the lane keeps too many: under load there is never a moment at which none is in use. Returns
+        how many events may have theirs here at once."""
+        states, lanes = self.lane.states, len(self.lane.slice.lanes)
+        if states.heavy(lanes):
+            states.prune(self._needed())
+        return states.at_once(lanes)
+
+    def _needed(self) -> set[Argument]:
+        """The keys in Redis of the states that must stay, since what is written there is not committed yet."""
+        return self._written(self.effects)
+
+    def _written(self, waiting: Iterable[tuple[int, bytes, list[Effect]]]) -> set[Argument]:
+        under_way = self.in_flight.keys if self.in_flight is not None else ()
+        return {name for _, _, effects in waiting for _, name, _ in effects}.union(under_way)
+
     # --- what the committer calls
 
     def next_commit(self) -> Commit | None:
@@ -147,6 +167,7 @@ class Ledger:
             return None
         self._announcing = False
         effects, done, new = self._cut(target)
+        self.lane.states.grew(self.in_flight_bytes)
         last = done == target and not self._aside(done) and (self._closing or bool(self._block))
         names: list[Argument] = [*self._names]
         commit = Commit(
@@ -165,7 +186,9 @@ class Ledger:
             taken += effects
             size += size_of(effects)
             if len(taken) >= EFFECTS_PER_COMMIT or size >= EFFECT_BYTES_PER_COMMIT:
+                self.in_flight_bytes = size
                 return taken, ordinal, event_id
+        self.in_flight_bytes = size
         in_run = done - self.first
         new = self.run[in_run]._id if self.run and in_run >= 0 else self.done_id
         return taken, done, new if done > self.committed else self.cursor
@@ -213,13 +236,6 @@ class Ledger:
         self._show_cursor()
         if commit.release:
             self.lane.end(self._block_state)
-        elif self._resting:
-            self.lane.states.prune()
-
-    @property
-    def _resting(self) -> bool:
-        """Nothing is uncommitted, and nothing is in a handler."""
-        return self.done == self.committed and not self.run
 
     def _drop(self) -> None:
         """Forget what is not committed, and what was to block after it: it belongs to a history that is gone.
