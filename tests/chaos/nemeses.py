@@ -9,6 +9,8 @@ import signal
 import time
 from typing import Any
 
+import psutil
+
 from tests.chaos import leavings, losses
 from tests.chaos.backend import CLOCKED, faketime
 from tests.chaos.steps import POLL_S, TTLS, Nemesis, Steps, again, send, steady, steps, working_host
@@ -20,12 +22,20 @@ _NEWCOMER_S = 30.0
 
 def _kinds(world: World, host: Host, kind: str) -> list[int]:
     """Pids to hit: a slice, the keeper, the supervisor, or all of a host."""
-    children = world.processes(host)
     if kind == "slice":
-        return [p.pid for p in children if p.name().startswith(("sink", "echo"))]
+        return [p.pid for processor in PROCESSORS for p in world.processes(host, processor)]
     if kind == "keeper":
-        return [p.pid for p in children if p.name().startswith("keeper")]
-    return [host.process.pid, *(p.pid for p in children if kind == "host")]
+        return [p.pid for p in world.processes(host, "keeper")]
+    return [host.process.pid, *(p.pid for p in world.processes(host) if kind == "host")]
+
+
+def _names(pids: list[int]) -> list[str]:
+    """Of those that live."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(pid).name())
+    return found
 
 
 def _victims(world: World, host: Host, kind: str, rng: random.Random) -> list[int]:
@@ -47,7 +57,7 @@ def _kill(kind: str) -> Nemesis:
                 host.ask()
             note |= {"at": time.monotonic_ns(), "host": name, "killed": victims}
             note["pids"] = everyone if whole else victims
-            note["slots"] = [p.name() for p in world.processes(host) if kind == "slice" and p.pid in victims]
+            note["slots"] = _names(victims) if kind == "slice" else []
             send(victims, signal.SIGKILL)
             note["end"] = time.monotonic_ns()
             if whole:
