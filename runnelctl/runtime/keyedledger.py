@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from runnelctl.core.keyorder import Passed
 from runnelctl.runtime import workload
-from runnelctl.runtime.effects import size_of
 from runnelctl.runtime.ledger import EFFECT_BYTES_PER_COMMIT, EFFECTS_PER_COMMIT, Ledger
 from runnelctl.runtime.states import Effect
 from runnelctl.store.leases import Commit, Session
@@ -115,9 +114,9 @@ class KeyedLedger(Ledger):
             if ordinal != _NO_ORDINAL:
                 told.add(ordinal, event_id)
             self._in_commit += 1
-            if effects:
+            if effects or self._sizes:
                 taken += effects
-                size += size_of(effects)
+                size += self._size_of_next(effects)
         self.in_flight_bytes = size
         ids = told.ids()
         above = b" ".join([*ids, *self.remembered])
@@ -125,6 +124,9 @@ class KeyedLedger(Ledger):
             self._above = above
             taken.append(("A", self._names[0], (above, ids[-1] if ids else b"")))
         return taken, told.watermark, told.at
+
+    def _waiting_effects(self) -> deque[tuple[int, bytes, list[Effect]]]:
+        return self._finished
 
     def _drop(self) -> None:
         super()._drop()
@@ -139,7 +141,7 @@ class KeyedLedger(Ledger):
         """As Ledger._needed; and what was read for events that have arrived."""
         lane = self.lane
         arrived = {workload.key_or_none(event) for event in lane.events.values()}
-        return self._written(self._finished).union(lane.states.redis_key(key) for key in arrived if key is not None)
+        return super()._needed().union(lane.states.redis_key(key) for key in arrived if key is not None)
 
 
 def _parts(event_id: bytes) -> tuple[int, int]:

@@ -232,7 +232,7 @@ class Lane:
             elif now >= deadline:
                 self.idle()
                 await slice_.woken()
-            elif ledger.dirty_since and now - ledger.dirty_since >= slice_.commit_every_s:
+            elif ledger.dirty_since and (now - ledger.dirty_since >= slice_.commit_every_s or ledger.heavy):
                 self.idle()
                 await ledger.progress()
             else:
@@ -247,7 +247,7 @@ class Lane:
         slice_, q, ledger = self.slice, self.slice.board.q, self.ledger
         deadline = slice_.board.d[cells.H_DEADLINE]
         revoked = q[self.base + cells.U_GRANT] != self.grant or not q[self.base + cells.U_WANTED]
-        overdue = ledger.dirty_since and now - ledger.dirty_since >= slice_.commit_every_s
+        overdue = ledger.dirty_since and (now - ledger.dirty_since >= slice_.commit_every_s or ledger.heavy)
         if revoked or overdue or now >= deadline or slice_.trial.bars(self):
             self.nudge()
         else:
