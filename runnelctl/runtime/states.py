@@ -96,24 +96,25 @@ class States:
     def settled(self, opened: Mapping[str, dict[str, Any]]) -> list[Effect]:
         """After an event went well: what the mappings that it opened need written. Raises RecordError if one of them
         can't be stored; none is taken then, since the event failed."""
-        texts: list[bytes | None] = []
-        for key, value in opened.items():
-            try:
-                texts.append(_encode(value) if value else None)
-            except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
-                raise errors.RecordError(f"ctx.state of key {key!r} cannot be stored as JSON: {error}") from error
+        encoded: list[tuple[str, bytes | None]] = []
+        key = ""
+        try:
+            for key, value in opened.items():
+                encoded.append((key, _encode(value) if value else None))
+        except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+            raise errors.RecordError(f"ctx.state of key {key!r} cannot be stored as JSON: {error}") from error
         effects: list[Effect] = []
-        for key, text in zip(opened, texts, strict=True):
-            before, self._texts[key] = self._texts.get(key), text
+        texts = self._texts
+        for key, text in encoded:
+            before, texts[key] = texts.get(key), text
             if self.expire:
                 self._until[key] = math.inf if text is None else self._now() + (self._ttl_ms or 0) / 1000
-            if text is None:
-                if before is not None:
-                    effects.append(("D", self._name(key), ()))
-            elif self.expire:  # each use lets it live on
-                effects.append(("T", self._name(key), (text, self._ttl_ms or 0)))
-            elif text != before:
-                effects.append(("S", self._name(key), (text,)))
+                if text is not None:  # each use lets it live on
+                    effects.append(("T", self._name(key), (text, self._ttl_ms or 0)))
+                    continue
+            if text == before:
+                continue
+            effects.append(("D", self._name(key), ()) if text is None else ("S", self._name(key), (text,)))
         return effects
 
     def discard(self, key: str) -> None:

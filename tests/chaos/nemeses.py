@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import psutil
+import redis
 
 from tests.chaos import leavings, losses
 from tests.chaos.backend import CLOCKED, faketime
@@ -18,6 +19,7 @@ from tests.chaos.world import PROCESSORS, Host, World
 
 _DRAIN_WHILE_FULL_S = 30.0
 _NEWCOMER_S = 30.0
+_VISITORS, _STORM_S = 10, 10.0
 
 
 def _kinds(world: World, host: Host, kind: str) -> list[int]:
@@ -216,32 +218,35 @@ def _power(world: World, rng: random.Random) -> Steps:
 
 
 def _storm(world: World, rng: random.Random) -> Steps:
-    """Hosts come, and go again before anybody got used to them: half by SIGTERM, half by SIGKILL."""
+    """Ten hosts come and go within ten seconds, before anybody got used to them: half by SIGTERM, half by SIGKILL."""
+    stays = [(came := rng.uniform(0, _STORM_S - 1), rng.uniform(came + 1, _STORM_S)) for _ in range(_VISITORS)]
+    turns = sorted((at, number) for number, stay in enumerate(stays) for at in stay)
 
     def body(note: dict[str, Any]) -> Steps:
-        visitors: list[tuple[float, Host]] = []
-        note["pids"] = []
-        for _ in range(rng.choice((4, 6, 10))):
-            host = world.visitor()
-            world.claims.add(f"host:{host.name}")
-            visitors.append((time.monotonic() + rng.uniform(0.5, 4.5), host))
-            yield rng.uniform(0, 1)
+        visitors: dict[int, Host] = {}
+        note["pids"], began = [], time.monotonic()
         try:
-            for leaves, host in sorted(visitors, key=lambda each: each[0]):
-                yield max(0.0, leaves - time.monotonic())
+            for at, number in turns:
+                yield max(0.0, began + at - time.monotonic())
+                host = visitors.get(number)
+                if host is None:
+                    host = visitors[number] = world.visitor()
+                    world.claims.add(f"host:{host.name}")
+                    continue
                 host.ask()
                 gently = rng.random() < 0.5
                 note["pids"] += [] if gently else [p.pid for p in world.processes(host, of_host=True)]
                 with contextlib.suppress(ProcessLookupError):
                     host.process.send_signal(signal.SIGTERM if gently else signal.SIGKILL)
+            note["turned_s"] = time.monotonic() - began
             until = time.monotonic() + 40
-            while any(host.name in world.hosts and not world.ended(host) for _, host in visitors):
+            while left := [host for host in visitors.values() if host.name in world.hosts and not world.ended(host)]:
                 if time.monotonic() > until:
-                    note["stuck"] = [host.name for _, host in visitors if host.name in world.hosts]
+                    note["stuck"] = [host.name for host in left]
                     break
                 yield POLL_S
         finally:
-            world.claims -= {f"host:{host.name}" for _, host in visitors}
+            world.claims -= {f"host:{host.name}" for host in visitors.values()}
 
     yield from steps(world, "storm", ["storm"], body)
 
@@ -297,13 +302,20 @@ def _corrupt(world: World, rng: random.Random) -> Steps:
 
 
 def _handlers(world: World, rng: random.Random) -> Steps:
-    """A record or two whose handling goes wrong."""
+    """A record or two whose handling goes wrong; where that parks its key, an operator mends and replays it later."""
 
     def body(note: dict[str, Any]) -> Steps:
-        note["do"] = [rng.choice(MISDEEDS) for _ in range(rng.randint(1, 2))]
+        park = world.options.park
+        note["do"] = [rng.choice(MISDEEDS) for _ in range(rng.randint(1, 2))] + ["raise"] * (5 * park)
         for do in note["do"]:
             world.order(f"do {do}")
         yield 0
+        note["end"] = time.monotonic_ns()
+        if park:
+            yield rng.uniform(2, 10)
+            with contextlib.suppress(redis.RedisError):
+                world.mend()
+            yield from losses.operator(world, note, *losses.REPLAY)
 
     yield from steps(world, "handlers", [], body)
 
@@ -326,7 +338,7 @@ def _stop_newcomer(world: World, rng: random.Random) -> Steps:
                     return sum(mark in owner.decode() for owner in owners)
 
                 until = time.monotonic() + _NEWCOMER_S
-                while owned() < 2 and time.monotonic() < until:
+                while host.process.poll() is None and owned() < 2 and time.monotonic() < until:
                     yield 0.005
                 yield rng.uniform(0, 0.2)
                 pids = [p.pid for p in world.processes(host, of_host=True)]
@@ -362,11 +374,12 @@ def _eviction(world: World, rng: random.Random) -> Steps:
             world.claims.add(f"host:{host.name}")
             try:
                 until = time.monotonic() + 20
-                while host.process.poll() is None and time.monotonic() < until:
+                while host.process.poll() is None and not host.begun and time.monotonic() < until:
                     yield POLL_S
-                note["started"] = host.process.poll() in (None, 0)
+                note["started"] = host.begun or host.process.poll() == 0
             finally:
                 client.config_set("maxmemory-policy", "noeviction")
+                host.ask()
                 host.process.kill()
                 host.process.wait()
                 world.ended(host)
