@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests import servers
-from tests.chaos import history, judge, mutants, mutation, nemeses, network
+from tests.chaos import history, judge, moves, mutants, mutation, nemeses, network
 from tests.chaos.backend import CANARY
 from tests.chaos.run import perform
 from tests.chaos.world import Options
@@ -47,21 +47,19 @@ def test_a_short_run_breaks_no_promise(tmp_path: Path, options: dict[str, Any]) 
 def test_twenty_joins_and_leaves_in_ten_seconds_move_no_more_than_they_must(tmp_path: Path) -> None:
     if servers.binary("valkey") is None:
         pytest.skip("no valkey server is installed")
-    options = Options(seed=31, minutes=0.04, pace_s=1.0, rate=400.0, slices=1, nemeses=("storm",), netns=False)
+    options = Options(
+        seed=31, minutes=0.04, pace_s=1.0, rate=400.0, slices=1, nemeses=("storm",), ttl_ms=6_000, settle_s=120.0
+    )
     perform(options, tmp_path)
     of = history.read(tmp_path, CANARY)
-    assert [action["nemesis"] for action in of.actions] == ["storm"]
+    (storm,) = of.actions
+    assert sum(host["what"] == "up" for host in of.hosts) == options.hosts + 10
     assert not (found := judge.judge(of)), f"judge again: python -m tests.chaos.judge {tmp_path}\n{found}"
-    pids = {f":{host['pid']}:": host["host"] for host in of.hosts if host["what"] == "up"}
-    assert len(pids) == 2 + 10
-    leases = [
-        (change.unit, next(name for pid, name in pids.items() if pid in change.owner))
-        for change in of.changes
-        if change.kind == "a"
-    ]
-    units = options.partitions + options.echo_partitions
-    settled = max(at for at, (_, name) in enumerate(leases) if name.startswith("s"))
-    print(len(leases), Counter(name for _, name in leases), settled, leases, units)
+    all_of_them, in_storm = moves.leases(of), moves.leases(of, storm["at"])
+    before = dict(all_of_them[: len(all_of_them) - len(in_storm)])
+    assert len(before) == options.partitions + options.echo_partitions
+    assert not moves.needless(in_storm, before, options.hosts)
+    print(len(in_storm), Counter(name for _, name in in_storm), storm)
 
 
 @pytest.mark.parametrize("name", mutation.MUTANTS)
