@@ -3,7 +3,6 @@ see tests/chaos/soak.py and tests/chaos/mutants.py."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,6 @@ def test_twenty_joins_and_leaves_in_ten_seconds_move_no_more_than_they_must(tmp_
     before = dict(all_of_them[: len(all_of_them) - len(in_storm)])
     assert len(before) == options.partitions + options.echo_partitions
     assert not moves.needless(in_storm, before, options.hosts)
-    print(len(in_storm), Counter(name for _, name in in_storm), storm)
 
 
 @pytest.mark.parametrize("name", mutation.MUTANTS)
