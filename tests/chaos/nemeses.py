@@ -480,7 +480,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 NEED_NETWORK = frozenset({"cut-host", "power"})
 
 
-def chosen(wanted: str, *, netns: bool, server: str) -> tuple[list[str], list[str]]:
+def chosen(
+    wanted: str, *, netns: bool, server: str, order: str = "partition", park: bool = False
+) -> tuple[list[str], list[str]]:
     """Nemeses from names and families, separated by commas; and sentences about those that can't be had here.
 
     Raises KeyError for a name that there is not.
@@ -500,6 +502,12 @@ def chosen(wanted: str, *, netns: bool, server: str) -> tuple[list[str], list[st
     elif server == "redis" and "clock-redis" in names:
         without.add("clock-redis")
         said.append("Debian's redis-server 7.0 does not start under libfaketime: without clock-redis")
+    if park and "corrupt" in names:
+        without.add("corrupt")
+        said.append("what has no key can't be parked: without corrupt")
+    if order == "key" and "del-own" in names:
+        without.add("del-own")
+        said.append("what was done out of turn would come again: without del-own")
     return [name for name in names if name not in without], said
 
 
