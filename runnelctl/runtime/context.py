@@ -12,10 +12,10 @@ from runnelctl import errors
 from runnelctl.core import keys
 from runnelctl.event import Event
 from runnelctl.records import Codec, Encoded, header_fields
-from runnelctl.runtime.states import STATES_KEPT, Effect, States, StateUnavailable
+from runnelctl.runtime.states import Effect, States, StateUnavailable
 from runnelctl.store.wire import Argument
 
-__all__ = ["STATES_KEPT", "Context", "Effect", "StateUnavailable", "States"]
+__all__ = ["Context", "Effect", "StateUnavailable", "States"]
 
 
 class _Names(dict[int, str]):
