@@ -20,6 +20,7 @@ from tests.chaos.world import PROCESSORS, Host, World
 _DRAIN_WHILE_FULL_S = 30.0
 _NEWCOMER_S = 30.0
 _VISITORS, _STORM_S = 10, 10.0
+_REPLAYS = 3
 
 
 def _kinds(world: World, host: Host, kind: str) -> list[int]:
@@ -148,7 +149,9 @@ def _full(world: World, rng: random.Random) -> Steps:
             try:
                 yield seconds
                 until = time.monotonic() + _DRAIN_WHILE_FULL_S
-                while (left := leavings.settled(client, world.streams, PROCESSORS)) and time.monotonic() < until:
+                while (left := leavings.settled(client, world.streams, PROCESSORS, parked=False)) and (
+                    time.monotonic() < until
+                ):
                     yield POLL_S
                 note["undrained"] = left
             finally:
@@ -313,9 +316,13 @@ def _handlers(world: World, rng: random.Random) -> Steps:
         note["end"] = time.monotonic_ns()
         if park:
             yield rng.uniform(2, 10)
-            with contextlib.suppress(redis.RedisError):
-                world.mend()
-            yield from losses.operator(world, note, *losses.REPLAY)
+            note["operator"] = ["", 69]
+            for _ in range(_REPLAYS):
+                if note["operator"][1] == 69:  # Redis was away
+                    yield 1
+                    with contextlib.suppress(redis.RedisError):
+                        world.mend()
+                    yield from losses.operator(world, note, *losses.REPLAY)
 
     yield from steps(world, "handlers", [], body)
 
