@@ -16,6 +16,7 @@ from runnelctl.core.tenancy import Claim, Move
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import standins
 from runnelctl.runtime.places import abouts
+from runnelctl.store.members import JOIN_STANDS_MS
 from tests.simulation.board import Cell
 from tests.simulation.lane import OVER
 from tests.simulation.scheduler import LOST, Actor, Call, Wait
@@ -110,15 +111,19 @@ class Keeper:
         if host.about != self.said:
             self.said, host.news = host.about, True
         entry = f"{self.counter}|{self.said}"
-        args = [host.member, entry, "", str(int(joins))]
-        status, _, *pairs = yield from self._ask("member_beat", world.membership[:2], args)
-        expelled = status == "EXPELLED"
+        expelled = False
+        if joins:
+            pairs = yield from self._join(entry)
+        else:
+            args = [host.member, entry, "", "0"]
+            status, _, *pairs = yield from self._ask("member_beat", world.membership[:2], args)
+            expelled = status == "EXPELLED"
         if expelled:
             host.forfeits += 1
             for cell in host.cells:
                 cell.wanted = cell.held = False
-            now, args = world.now, [host.member, entry, "", "1"]
-            status, _, *pairs = yield from self._ask("member_beat", world.membership[:2], args)
+            now = world.now
+            pairs = yield from self._join(entry)
             self.watch = None
             world.tell(host)
         self.joined = True
@@ -129,6 +134,17 @@ class Keeper:
             for signal in host.signals:
                 world.scheduler.fire(signal)
         yield from self._expel(dict(zip(pairs[::2], (x.encode() for x in pairs[1::2]), strict=True)))
+
+    def _join(self, entry: str) -> Actor:
+        """As store/members.py: a join that arrives late comes to nothing."""
+        while True:
+            clock = yield Call(self.world.store.now_ms)
+            if clock is LOST:
+                raise Broken
+            args = [self.host.member, entry, "", "1", str(clock + JOIN_STANDS_MS)]
+            status, _, *pairs = yield from self._ask("member_beat", self.world.membership[:2], args)
+            if status == "OK":
+                return pairs
 
     def _expel(self, found: dict[str, bytes]) -> Actor:
         world, host = self.world, self.host
