@@ -351,7 +351,8 @@ def recovered(history: History, kind: Callable[[dict[str, Any]], str] = _nemesis
     """nemesis (or what `kind` makes of an action) -> ns from each injection to the next call in each partition that it
     hit and no other injection did.
 
-    From its start where another process can take over at once; from its end where nobody can work meanwhile.
+    From its start where another process can take over at once; from its end where nobody can work meanwhile. What the
+    processes that it killed did in their last moments is no recovery.
     """
     by_unit: dict[Unit, list[Effect]] = defaultdict(list)
     for effect in sorted(history.effects, key=lambda each: each.start):
@@ -360,11 +361,13 @@ def recovered(history: History, kind: Callable[[dict[str, Any]], str] = _nemesis
     for action in history.actions:
         pids = action.get("pids")
         since = action["at"] if pids is not None else action["end"]
+        gone = frozenset(pids or ()) if "killed" in action else frozenset[int]()
         for effects in by_unit.values():
             before = _last_before(effects, action["at"])
             if before is None or (pids is not None and effects[before].pid not in pids):
                 continue
-            after = next((each for each in effects[before + 1 :] if each.start >= since), None)
+            later = (each for each in effects[before + 1 :] if each.start >= since and each.pid not in gone)
+            after = next(later, None)
             if after is not None and not _crossed(history, action, after.start):
                 found[kind(action)].append(after.start - since)
     return dict(found)

@@ -459,6 +459,9 @@ def test_a_send_of_unknown_outcome_may_leave_a_copy() -> None:
 def test_recovery_is_measured_where_the_process_worked_and_nothing_else_broke() -> None:
     of = good()
     assert points.recovered(of) == {"kill-slice": [95 * MS]}
+    last = next(effect for effect in of.effects if effect.pid == A)
+    of.effects.append(last._replace(start=26 * MS, end=27 * MS))
+    assert points.recovered(of) == {"kill-slice": [95 * MS]}, "a last call of the one that was killed is none"
     of.actions.append({"nemesis": "stop-redis", "at": 60 * MS, "end": 70 * MS})
     assert "kill-slice" not in points.recovered(of)
 
