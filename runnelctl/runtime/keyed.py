@@ -19,6 +19,7 @@ from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import keyedfailures, suspicion, workload
 from runnelctl.runtime.context import Context
+from runnelctl.runtime.intake import window_events
 from runnelctl.runtime.keyedledger import WINDOW, KeyedLedger
 from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.states import Effect
@@ -118,7 +119,8 @@ class KeyedLane(Lane):
         if self.failed or self.stopping or self.resyncing or self.ended is not None:
             return 0
         ahead = len(self.events) if window == 1 else self._arrived - self.ledger.committed
-        return max(0, min(self.intake.count, window - ahead, self._stated - len(self.events)))
+        together = min(self._stated, window_events(len(self.slice.lanes), self.intake.event_bytes))
+        return max(0, min(self.intake.count, window - ahead, together - len(self.events)))
 
     async def _arrive(self, window: int) -> None:
         if self.states.used:
