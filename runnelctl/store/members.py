@@ -9,7 +9,7 @@ from runnelctl.core import keys
 from runnelctl.store.scripts import script
 from runnelctl.store.wire import Argument, Wire
 
-JOIN_STANDS_MS = 500  # a join that arrives later comes to nothing; shorter than a ttl, so its host is not expelled yet
+JOIN_STANDS_MS = 1_000  # a join that arrives later comes to nothing: its host may have been expelled by then
 CONTROL_KEPT = 1_000
 AUDIT_KEPT = 100_000
 

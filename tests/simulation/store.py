@@ -285,7 +285,10 @@ class Store:
             self._hset(keys[0], **{member: f"{now}|{entry}"})
             self._hset(keys[1], **{member: report})
             status = "OK"
-        return [status, now, *(part for pair in self.hash(keys[0]).items() for part in pair)]
+        reply = [status, now]
+        for pair in self.hash(keys[0]).items():
+            reply += pair
+        return reply
 
     def _in_time(self, limit_ms: int) -> bool:
         return self.now_ms() <= limit_ms
