@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -168,6 +168,16 @@ def key_or_none(event: Event) -> str | None:
         return event.key
     except (RecordError, UnicodeError):
         return None
+
+
+def stored_key(event: Event) -> Hashable:
+    """The event's key as an entry has it, in bytes, also of an entry that has none of its own: to be compared only.
+    None where the record is too broken to have one."""
+    key = key_or_none(event)
+    try:
+        return None if key is None else key.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return key  # half of a surrogate pair, from JSON: no entry's bytes are that
 
 
 def mentions_state(handler: Any) -> bool:

@@ -1,0 +1,225 @@
+"""The calls of a lane with `order: key`: who departs, who is in a handler, and what of it is on the board.
+
+Workers take one flight after the other. The next worker gets its turn only where one is suspended, so a handler that
+never waits costs no task and no switch. What happens per flight is in `_work` and `_depart`; flights that end in one
+turn of the loop get into the books together, in the next: until then they are `flying`, for everybody who asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from runnelctl.core.keyorder import Flight
+from runnelctl.runtime import board as cells
+from runnelctl.runtime import keyedfailures
+from runnelctl.runtime.states import Effect
+from runnelctl.runtime.threads import failure_of
+
+if TYPE_CHECKING:
+    from runnelctl.runtime.keyed import KeyedLane
+
+
+class Flights:
+    """See the module. `allowed` at once, none while `held`."""
+
+    def __init__(self, lane: KeyedLane) -> None:
+        self.lane = lane
+        self.allowed, self.held = 1, False
+        self.flying: dict[int, Flight] = {}  # by their ordinals, the oldest start first
+        self._aloft = 0  # how many of them are in a handler
+        self._landed: list[Flight] = []  # the others, in the order in which they ended
+        self._events = max(1, lane.batch_size)  # of one flight, at most
+        self._workers = 0
+        self._idle: list[asyncio.Future[None]] = []  # of workers that have nothing to do
+        self._linked = self._over = False
+        self._had_turn = True  # the loop had a turn since the last departure
+        self._grounded: asyncio.Future[None] | None = None
+
+    async def land(self) -> None:
+        """Wait for all that fly."""
+        while self.flying:
+            self._grounded = self.lane.loop.create_future()
+            await self._grounded
+
+    def close(self) -> None:
+        """Nothing departs any more; the workers go home."""
+        self._over = True
+        while self._idle:
+            self._idle.pop().set_result(None)
+
+    # --- workers
+
+    def pump(self) -> None:
+        """See that somebody starts what may start."""
+        self._linked, self._had_turn = False, True
+        # As many as are suspended in handlers show that these wait for something: so many more may begin at once.
+        for _ in range(min(self.lane.order.ready, self.allowed - self._aloft, self._aloft + 1)):
+            if self._idle:
+                self._idle.pop().set_result(None)
+            elif self._workers < self.lane.slice.processor.concurrency:
+                self._workers += 1
+                self.lane.slice.start(self._work())
+
+    def _pump_soon(self) -> None:
+        if not self._linked:
+            self._linked = True
+            self.lane.loop.call_soon(self.pump)
+
+    async def _work(self) -> None:
+        lane, slice_, landed = self.lane, self.lane.slice, self._landed
+        context, batches, takes_ctx = slice_.context_for(lane), slice_.batch_size > 0, slice_.form.takes_ctx
+        handler = self._in_thread if slice_.form.kind == "sync" else slice_.handler
+        now = monotonic()
+        while not self._over:
+            flight = self._depart(now)
+            if flight is None:
+                await self._rest()
+                now = monotonic()
+                continue
+            event = flight.event
+            given = flight.events if batches else event
+            try:
+                if takes_ctx:
+                    context.event, context.confined_to = None if flight.joined else event, event
+                    await handler(given, context)
+                    if context.touched:
+                        flight.effects = context.collect()
+                else:
+                    await handler(given)
+            except BaseException as error:
+                context.abandon()
+                await keyedfailures.settle(lane, flight, error)
+                self._aloft -= 1
+                now = monotonic()
+                lane.observe(now - flight.since, flight.size)
+            else:
+                now = flight.until = monotonic()
+                self._aloft -= 1
+                lane.order.done(flight)
+                if not landed:
+                    lane.loop.call_soon(self._book)
+                landed.append(flight)
+
+    async def _in_thread(self, *given: object) -> None:
+        lane = self.lane
+        if lane.thread is None:
+            lane.thread = ThreadPoolExecutor(lane.slice.processor.concurrency, thread_name_prefix=lane.name)
+        error = await lane.loop.run_in_executor(lane.thread, failure_of, lane.slice.handler, given)
+        if error is not None:
+            raise error
+
+    async def _rest(self) -> None:
+        if not self._aloft:
+            self._book()  # at once: another lane's handler may block the loop now
+        rest = self.lane.loop.create_future()
+        self._idle.append(rest)
+        await rest
+
+    def _depart(self, now: float) -> Flight | None:
+        """The next flight; None if nothing may start now. Then somebody pumps when something may."""
+        lane = self.lane
+        if self.held or self._aloft >= self.allowed or lane.stopping or lane.resyncing or lane.ended is not None:
+            return None
+        if lane.ledger.uncommitted + len(self.flying) * self._events >= lane.slice.commit_events:
+            return None  # the next commit makes room
+        if now >= lane.check_at and not self._look(now):
+            return None
+        flight = lane.order.start()
+        while flight is not None and lane.parking.keys and lane.parking.holds(flight.event):
+            keyedfailures.park(lane, flight)
+            flight = lane.order.start()
+        if flight is None:
+            return None
+        if self._events > 1 and not flight.alone and self.allowed > 1:
+            lane.order.join(flight, self._events - 1)
+        flight.since = now
+        self._show_start(flight)
+        self.flying[flight.ordinal] = flight
+        self._aloft += 1
+        self._had_turn = False
+        if not self._linked and self._aloft < self.allowed and lane.order.ready:
+            self._pump_soon()  # if this handler waits for something, another worker goes on
+        return flight
+
+    def _look(self, now: float) -> bool:
+        """A look around was due: whether a flight may start. If the lease's drive has to decide, it is awake now."""
+        if not self.lane.look_around(now):
+            return False
+        if not self._had_turn:
+            self._pump_soon()  # handlers that never wait would keep the loop to themselves
+        return self._had_turn
+
+    # --- the books
+
+    def _book(self) -> None:
+        self._had_turn = True
+        landed, lane = self._landed, self.lane
+        if not landed:
+            return
+        events, most, calls = 0, cells.LATENCY_BUCKETS - 1, [0] * cells.LATENCY_BUCKETS
+        for flight in landed:
+            size = 1 + len(flight.joined)
+            bucket = int((flight.until - flight.since) * 1e6).bit_length()
+            calls[bucket if bucket < most else most] += size
+            events += size
+        lane.count(cells.U_PROCESSED, events)
+        for bucket, found in enumerate(calls):
+            if found:
+                lane.count(cells.U_LATENCY + bucket, found)
+        self._finish(landed)
+        landed.clear()
+
+    def _finish(self, flights: list[Flight]) -> None:
+        self.lane.ledger.finish(flights)
+        for flight in flights:
+            self.flying.pop(flight.ordinal, None)
+        self._show()
+
+    def done(self, flight: Flight, effects: list[Effect]) -> None:
+        """A flight is done by decree, with these effects. What ended before it comes first."""
+        self._book()
+        flight.effects = effects
+        self.lane.order.done(flight)
+        self._finish([flight])
+
+    def off(self, flight: Flight) -> None:
+        """A flight is over and not done."""
+        self.flying.pop(flight.ordinal, None)
+        self._show()
+
+    # --- the board
+
+    def _show_start(self, flight: Flight) -> None:
+        """Before the call: of several in handlers the board has the range in which they are."""
+        q, base = self.lane.slice.board.q, self.lane.base
+        last = flight.joined[-1].ordinal if flight.joined else flight.ordinal
+        if not self._aloft:
+            self._show_only(flight)
+        elif last > q[base + cells.U_LAST]:
+            q[base + cells.U_LAST] = last
+        elif flight.ordinal < q[base + cells.U_STARTED]:
+            q[base + cells.U_STARTED] = flight.ordinal
+
+    def _show_only(self, flight: Flight) -> None:
+        board, base = self.lane.slice.board, self.lane.base
+        board.q[base + cells.U_LAST] = flight.joined[-1].ordinal if flight.joined else flight.ordinal
+        board.q[base + cells.U_STARTED] = flight.ordinal
+        board.d[base + cells.U_SINCE] = flight.since
+
+    def _show(self) -> None:
+        """Some are over."""
+        lane, flying = self.lane, self.flying
+        if not flying:
+            lane.slice.board.q[lane.base + cells.U_STARTED] = lane.ledger.done + 1
+            lane.idle()
+            lane.nudge()
+            if self._grounded is not None and not self._grounded.done():
+                self._grounded.set_result(None)
+        elif len(flying) == 1:
+            self._show_only(next(iter(flying.values())))
+        else:
+            lane.slice.board.q[lane.base + cells.U_STARTED] = lane.ledger.done + 1
+            lane.slice.board.d[lane.base + cells.U_SINCE] = next(iter(flying.values())).since
