@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,15 @@ from typing import Any
 import psutil
 
 import runnelctl
+from benchmarks.records import record
+from benchmarks.window import window
 from runnelctl.store import connect
 from runnelctl.store.reach import reach
 
 ROOT = Path(__file__).resolve().parents[1]
 TOPOLOGY = """
 name: {name}
-redis: embedded
+redis: {redis}
 pythonpath: ["{root}"]
 streams:
   events: {{partitions: {partitions}, key: user, capacity: 100000000}}
@@ -58,7 +59,12 @@ CASES = {
 
 #: How far a processor is, in one round trip: the machine must not be busy with being watched.
 COUNT = "local n = 0 for _, own in ipairs(KEYS) do n = n + (redis.call('HGET', own, 'count') or 0) end return n"
-LOOK_S = 0.02
+
+
+def write(file: Path, name: str, redis: str, partitions: int, case: Case) -> None:
+    """A topology that handles a stream as the case says."""
+    fields = {"name": name, "redis": redis, "root": ROOT, "partitions": partitions}
+    file.write_text(TOPOLOGY.format(handler=case.handler, more=case.more, **fields))
 
 
 def fill(file: Path, events: int) -> None:
@@ -67,25 +73,17 @@ def fill(file: Path, events: int) -> None:
         client.send_many("events", (record(n) for n in range(events)))
 
 
-def record(n: int) -> dict[str, Any]:
-    return {
-        "user": f"user-{n * 7919 % 1000}",
-        "n": n,
-        "amount": n % 997 / 10,
-        "note": "a note of some length, as usual",
-    }
-
-
-def raw(how: str, socket: str, name: str, partitions: int, events: int) -> dict[str, float]:
+def raw(how: str, address: str, name: str, partitions: int, events: int) -> dict[str, float]:
     """One round of the raw loop, in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.raw_loop", how, socket, name, "events", str(partitions), str(events)]
+    command = [sys.executable, "-m", "benchmarks.raw_loop", how, address, name, "events", str(partitions), str(events)]
     done = subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
 def ours(file: Path, client: Any, name: str, partitions: int, events: int, processor: str = "noop") -> dict[str, float]:
-    """One round of `up` from the beginning of the stream: speed and the slice's CPU between 20 and 90 % of it."""
+    """One round of `up` from the beginning of the stream: speed and CPU between 20 and 90 % of it, that of the slice
+    (`cpu`), of all processes of `up` (`worker`) and of the server."""
     owns = [f"{{{name}:events:{p}}}:own:{processor}" for p in range(partitions)]
     client.delete(*owns)
     for left in client.scan_iter(match=f"{{{name}:*}}:state:*", count=10_000):
@@ -97,23 +95,19 @@ def ours(file: Path, client: Any, name: str, partitions: int, events: int, proce
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
+    count = client.register_script(COUNT)
+
+    def watched() -> dict[str, list[psutil.Process]]:
+        host, server = psutil.Process(up.pid), psutil.Process(int(client.info("server")["process_id"]))
+        children = host.children(recursive=True)
+        slice_ = next(child for child in children if child.name().startswith(processor))
+        return {"cpu": [slice_], "worker": [host, *children], "server": [server]}
+
+    def ended() -> str | None:
+        return None if up.poll() is None else (up.stderr.read().decode() if up.stderr else "up ended")
+
     try:
-        first, last = events // 5, events * 9 // 10
-        began_at, began, cpu, slice_ = 0, 0.0, 0.0, None
-        count = client.register_script(COUNT)
-        while True:
-            done, now = int(count(keys=owns)), time.perf_counter()
-            if slice_ is None and done >= first:
-                slice_ = next(c for c in psutil.Process(up.pid).children() if c.name().startswith(processor))
-                began_at, began, cpu = done, now, sum(slice_.cpu_times()[:2])
-            if slice_ is not None and done >= last:
-                spent = sum(slice_.cpu_times()[:2]) - cpu
-                break
-            if up.poll() is not None:
-                raise SystemExit(up.stderr.read().decode() if up.stderr else "up ended")
-            time.sleep(LOOK_S)
-        handled = done - began_at
-        return {"events_per_s": handled / (now - began), "cpu_us_per_event": spent / handled * 1e6}
+        return window(lambda: int(count(keys=owns)), events, watched, ended)
     finally:
         up.terminate()
         up.communicate(timeout=30)
@@ -131,8 +125,7 @@ def main() -> None:
     os.environ["RUNNELCTL_DIR"] = str(directory)
     file = directory / "topology.yaml"
     name = "bench"
-    fields = {"name": name, "root": ROOT, "partitions": options.partitions}
-    file.write_text(TOPOLOGY.format(handler=case.handler, more=case.more, **fields))
+    write(file, name, "embedded", options.partitions, case)
     rounds: list[tuple[dict[str, float], dict[str, float]]] = []
     with reach("embedded", name) as reached, connect.client(reached.endpoint) as client:
         fill(file, options.events)

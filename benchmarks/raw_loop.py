@@ -1,10 +1,10 @@
 """The baseline: what one Python process can do at best. XREAD of all partitions with read-ahead, decode, a call of a
 no-op per event, one SET of the cursor per batch. No ownership, no fencing, no policy, no status: a ceiling.
 
-    python -m benchmarks.raw_loop HOW SOCKET TOPOLOGY STREAM PARTITIONS EVENTS
+    python -m benchmarks.raw_loop HOW ADDRESS TOPOLOGY STREAM PARTITIONS EVENTS
 
 HOW: `async` awaits a coroutine that does nothing, `sync` calls a function that does nothing, `keyed` has a task per key
-of each read, whose handler sleeps 1 ms.
+of each read, whose handler sleeps 1 ms. ADDRESS: the server's unix socket, or HOST:PORT.
 """
 
 from __future__ import annotations
@@ -87,10 +87,16 @@ async def one_key(records: list[bytes], decode: Any) -> None:
 HOW = {"async": handle_async, "sync": handle_sync, "keyed": handle_keyed}
 
 
-async def main(how: str, socket: str, topology: str, stream: str, partitions: int, events: int) -> dict[str, float]:
+async def connected(address: str) -> Raw:
     loop = asyncio.get_running_loop()
-    _, reads = await loop.create_unix_connection(Raw, socket)
-    _, writes = await loop.create_unix_connection(Raw, socket)
+    if address.startswith("/"):
+        return (await loop.create_unix_connection(Raw, address))[1]
+    host, _, port = address.rpartition(":")
+    return (await loop.create_connection(Raw, host, int(port)))[1]
+
+
+async def main(how: str, address: str, topology: str, stream: str, partitions: int, events: int) -> dict[str, float]:
+    reads, writes = await connected(address), await connected(address)
     names = [f"{{{topology}:{stream}:{p}}}:events".encode() for p in range(partitions)]
     cursors = dict.fromkeys(names, b"0-0")
     handle = HOW[how]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
 import msgspec
+
+Key = bytes | str | None  # only compared
 
 
 class Flight(msgspec.Struct, order=True, gc=False):
@@ -20,7 +22,7 @@ class Flight(msgspec.Struct, order=True, gc=False):
     of which the oldest is the flight and the others have joined it. One object for all books: millions are built."""
 
     ordinal: int  # counts the partition's events; no two flights compare equal
-    key: Hashable
+    key: Key
     event: Any
     alone: bool = False  # of a batch that failed: one last attempt without the others
     joined: Sequence[Flight] = ()
@@ -43,13 +45,18 @@ class KeyOrder:
     """Events that have arrived and are not done. A key is busy from an event's arrival until its last one is done."""
 
     def __init__(self) -> None:
-        self._behind: dict[Hashable, deque[Flight] | None] = {}  # by busy key: those that wait for the first, if any do
+        self._behind: dict[Key, deque[Flight] | None] = {}  # by busy key: those that wait for the first, if any do
         self._ready: list[Flight] = []  # a heap
         self._below = sys.maxsize
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
+
+    @property
+    def keys(self) -> Iterable[Key]:
+        """Those that are busy."""
+        return self._behind.keys()
 
     @property
     def ready(self) -> int:

@@ -31,6 +31,7 @@ class KeyedLane(Lane):
     def __init__(self, slice_: Slice, unit: int, grant: int, session: Session) -> None:
         super().__init__(slice_, unit, grant, session)
         self.flights = Flights(self)
+        self._stated = WINDOW  # how many events may wait with their states
         self.pauses: dict[int, asyncio.TimerHandle] = {}  # failed flights that are tried again
         self._begin()
 
@@ -103,9 +104,11 @@ class KeyedLane(Lane):
         if self.failed or self.stopping or self.resyncing or self.ended is not None:
             return 0
         ahead = self._arrived - self.ledger.committed if window > 1 else int(not self.resting)
-        return min(self.intake.count, window - ahead)
+        return max(0, min(self.intake.count, window - ahead, self._stated - len(self.order)))
 
     async def _arrive(self, window: int) -> None:
+        if self.states.used:
+            self._stated = max(self.slice.processor.concurrency, self.ledger.relieve_states())
         room = self._room(window)
         if room <= 0:
             return

@@ -100,7 +100,7 @@ class Flights:
                 self._aloft -= 1
                 lane.order.done(flight)
                 if not landed:
-                    lane.loop.call_soon(self._book)
+                    lane.loop.call_soon(self.book)
                 landed.append(flight)
 
     async def _in_thread(self, *given: object) -> None:
@@ -113,7 +113,7 @@ class Flights:
 
     async def _rest(self) -> None:
         if not self._aloft:
-            self._book()  # at once: another lane's handler may block the loop now
+            self.book()  # at once: another lane's handler may block the loop now
         rest = self.lane.loop.create_future()
         self._idle.append(rest)
         await rest
@@ -154,7 +154,8 @@ class Flights:
 
     # --- the books
 
-    def _book(self) -> None:
+    def book(self) -> None:
+        """Put what ended into the books."""
         self._had_turn = True
         landed, lane = self._landed, self.lane
         if not landed:
@@ -180,7 +181,7 @@ class Flights:
 
     def done(self, flight: Flight, effects: list[Effect]) -> None:
         """A flight is done by decree, with these effects. What ended before it comes first."""
-        self._book()
+        self.book()
         flight.effects = effects
         self.lane.order.done(flight)
         self._finish([flight])

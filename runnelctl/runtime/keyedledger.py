@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from runnelctl.core.keyorder import Flight, Passed
 from runnelctl.event import Event
-from runnelctl.runtime.effects import size_of
+from runnelctl.runtime import workload
 from runnelctl.runtime.ledger import EFFECT_BYTES_PER_COMMIT, EFFECTS_PER_COMMIT, Ledger
 from runnelctl.runtime.states import Effect
 from runnelctl.store.leases import Commit, Session
+from runnelctl.store.wire import Argument
 
 if TYPE_CHECKING:
     from runnelctl.runtime.keyed import KeyedLane
@@ -48,7 +49,6 @@ class KeyedLedger(Ledger):
         )
         self._passed = Passed(session.count, session.cursor)
         self._finished: deque[Flight] = deque()  # what is not in a commit yet
-        self._laden = False  # some of what is finished has effects
         self._above = b" ".join(self.remembered)
         self.uncommitted = self._in_commit = 0  # events done that no answered commit holds, and those under way
 
@@ -70,7 +70,7 @@ class KeyedLedger(Ledger):
         for flight in flights:
             self.uncommitted += 1 + len(flight.joined)
             if flight.effects:
-                self._laden = True
+                self.effects.append((flight.ordinal, flight.event._id, flight.effects))
         self._pass(flights)
         if not self.dirty_since:
             self.mark_dirty(monotonic())
@@ -93,7 +93,7 @@ class KeyedLedger(Ledger):
         """As Ledger.beside."""
         if not self._void:
             self.uncommitted += 1
-            self._laden = True
+            self.effects.append((_NO_ORDINAL, b"", effects))
             self._finished.append(Flight(_NO_ORDINAL, None, None, effects=effects))
             self.mark_dirty(monotonic())
 
@@ -109,6 +109,7 @@ class KeyedLedger(Ledger):
     def _cut(self, done: int) -> tuple[list[Effect], int, bytes]:
         """All that finished, in the order in which it did, or as much as fits into one script."""
         if self._void:
+            self.in_flight_bytes = 0
             return [], self.committed, self.cursor
         self._next_at = monotonic() + COMMIT_GAP_S
         taken = self._taken()
@@ -123,16 +124,17 @@ class KeyedLedger(Ledger):
         """The effects of what finished. What does not fit stays in `_finished`."""
         finished, size = self._finished, 0
         taken: list[Effect] = []
-        while self._laden and finished and len(taken) < EFFECTS_PER_COMMIT and size < EFFECT_BYTES_PER_COMMIT:
+        while self.effects and len(taken) < EFFECTS_PER_COMMIT and size < EFFECT_BYTES_PER_COMMIT:
             flight = finished.popleft()
             self._in_commit += flight.size
             if flight.effects:
+                self.effects.popleft()
                 taken += flight.effects
-                size += size_of(flight.effects)
-        if not self._laden:
+                size += self._size_of_next(flight.effects)
+        self.in_flight_bytes = size
+        if not self.effects:
             finished.clear()
             self._in_commit = self.uncommitted
-        self._laden = bool(finished)
         return taken
 
     def _drop(self) -> None:
@@ -144,9 +146,12 @@ class KeyedLedger(Ledger):
         super()._settled(commit)
         self.lane.nudge()  # there may be room for more events
 
-    @property
-    def _resting(self) -> bool:
-        return not self._finished and self.lane.resting
+    def _needed(self) -> set[Argument]:
+        """As Ledger._needed; and what was read for events that have arrived."""
+        lane = self.lane
+        lane.flights.book()
+        arrived = (workload.read_key(key) for key in lane.order.keys if key is not None)
+        return super()._needed().union(lane.states.redis_key(key) for key in arrived)
 
 
 def _parts(event_id: bytes) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from runnelctl.runtime.host import Host
 from runnelctl.runtime.places import place, serving, starting
 from runnelctl.runtime.standins import StandIns
 from runnelctl.store import leases, members
-from runnelctl.store.leases import Blocked, Busy, Granted, Holding
+from runnelctl.store.leases import Astray, Blocked, Busy, Granted, Holding
 from runnelctl.store.members import present, standing
 from runnelctl.store.wire import Wire
 
@@ -259,12 +259,14 @@ class Tenure:
             start = self.plan.processor(wish.unit).start.value
             wanted.append((wish.unit, str(nonce), f"{self.host.member}/{wish.slot.number}", wish.dead, start))
         outcomes = await leases.acquire(wire, self.topology.name, wanted)
-        for wish, nonce, outcome in zip(wishes, nonces, outcomes, strict=True):
+        for wish, nonce, asked, outcome in zip(wishes, nonces, wanted, outcomes, strict=True):
             match outcome:
                 case Granted():
                     self._grant(wish, nonce, outcome)
-                case Busy():
-                    self.unsatisfied = True
+                case Busy() | Astray():
+                    if isinstance(outcome, Astray):
+                        await halts.strand(wire, self.host, self.log, asked, outcome)
+                    self.unsatisfied = True  # the next look sees what it has become
                 case Blocked(record):
                     self._set(wish.unit, cells.U_BLOCKED, halts.state_of(record))
 

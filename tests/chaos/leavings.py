@@ -75,7 +75,11 @@ def settled(client: Any, partitions: dict[str, int], processors: dict[str, str])
                 added = client.xinfo_stream(f"{tag}:events")["entries-added"]
             except redis.ResponseError:
                 added = 0  # nothing was ever sent there
-            count = int(client.hget(f"{tag}:own:{processor}", "count") or 0)
+            count, parked = (
+                int(each or 0) for each in client.hmget(f"{tag}:own:{processor}", "count", "parked_events")
+            )
+            if parked:
+                left.append(f"{processor}:{partition} has {parked} parked")
             if count != added:
                 left.append(f"{processor}:{partition} has {added - count} of {added} unread")
     return left

@@ -9,6 +9,9 @@ import signal
 import time
 from typing import Any
 
+import psutil
+import redis
+
 from tests.chaos import leavings, losses
 from tests.chaos.backend import CLOCKED, faketime
 from tests.chaos.steps import POLL_S, TTLS, Nemesis, Steps, again, send, steady, steps, working_host
@@ -16,16 +19,25 @@ from tests.chaos.world import PROCESSORS, Host, World
 
 _DRAIN_WHILE_FULL_S = 30.0
 _NEWCOMER_S = 30.0
+_VISITORS, _STORM_S = 10, 10.0
 
 
 def _kinds(world: World, host: Host, kind: str) -> list[int]:
     """Pids to hit: a slice, the keeper, the supervisor, or all of a host."""
-    children = world.processes(host)
     if kind == "slice":
-        return [p.pid for p in children if p.name().startswith(("sink", "echo"))]
+        return [p.pid for processor in PROCESSORS for p in world.processes(host, processor)]
     if kind == "keeper":
-        return [p.pid for p in children if p.name().startswith("keeper")]
-    return [host.process.pid, *(p.pid for p in children if kind == "host")]
+        return [p.pid for p in world.processes(host, "keeper")]
+    return [host.process.pid, *(p.pid for p in world.processes(host) if kind == "host")]
+
+
+def _names(pids: list[int]) -> list[str]:
+    """Of those that live."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(pid).name())
+    return found
 
 
 def _victims(world: World, host: Host, kind: str, rng: random.Random) -> list[int]:
@@ -47,7 +59,7 @@ def _kill(kind: str) -> Nemesis:
                 host.ask()
             note |= {"at": time.monotonic_ns(), "host": name, "killed": victims}
             note["pids"] = everyone if whole else victims
-            note["slots"] = [p.name() for p in world.processes(host) if kind == "slice" and p.pid in victims]
+            note["slots"] = _names(victims) if kind == "slice" else []
             send(victims, signal.SIGKILL)
             note["end"] = time.monotonic_ns()
             if whole:
@@ -206,32 +218,35 @@ def _power(world: World, rng: random.Random) -> Steps:
 
 
 def _storm(world: World, rng: random.Random) -> Steps:
-    """Hosts come, and go again before anybody got used to them: half by SIGTERM, half by SIGKILL."""
+    """Ten hosts come and go within ten seconds, before anybody got used to them: half by SIGTERM, half by SIGKILL."""
+    stays = [(came := rng.uniform(0, _STORM_S - 1), rng.uniform(came + 1, _STORM_S)) for _ in range(_VISITORS)]
+    turns = sorted((at, number) for number, stay in enumerate(stays) for at in stay)
 
     def body(note: dict[str, Any]) -> Steps:
-        visitors: list[tuple[float, Host]] = []
-        note["pids"] = []
-        for _ in range(rng.choice((4, 6, 10))):
-            host = world.visitor()
-            world.claims.add(f"host:{host.name}")
-            visitors.append((time.monotonic() + rng.uniform(0.5, 4.5), host))
-            yield rng.uniform(0, 1)
+        visitors: dict[int, Host] = {}
+        note["pids"], began = [], time.monotonic()
         try:
-            for leaves, host in sorted(visitors, key=lambda each: each[0]):
-                yield max(0.0, leaves - time.monotonic())
+            for at, number in turns:
+                yield max(0.0, began + at - time.monotonic())
+                host = visitors.get(number)
+                if host is None:
+                    host = visitors[number] = world.visitor()
+                    world.claims.add(f"host:{host.name}")
+                    continue
                 host.ask()
                 gently = rng.random() < 0.5
                 note["pids"] += [] if gently else [p.pid for p in world.processes(host, of_host=True)]
                 with contextlib.suppress(ProcessLookupError):
                     host.process.send_signal(signal.SIGTERM if gently else signal.SIGKILL)
+            note["turned_s"] = time.monotonic() - began
             until = time.monotonic() + 40
-            while any(host.name in world.hosts and not world.ended(host) for _, host in visitors):
+            while left := [host for host in visitors.values() if host.name in world.hosts and not world.ended(host)]:
                 if time.monotonic() > until:
-                    note["stuck"] = [host.name for _, host in visitors if host.name in world.hosts]
+                    note["stuck"] = [host.name for host in left]
                     break
                 yield POLL_S
         finally:
-            world.claims -= {f"host:{host.name}" for _, host in visitors}
+            world.claims -= {f"host:{host.name}" for host in visitors.values()}
 
     yield from steps(world, "storm", ["storm"], body)
 
@@ -287,13 +302,20 @@ def _corrupt(world: World, rng: random.Random) -> Steps:
 
 
 def _handlers(world: World, rng: random.Random) -> Steps:
-    """A record or two whose handling goes wrong."""
+    """A record or two whose handling goes wrong; where that parks its key, an operator mends and replays it later."""
 
     def body(note: dict[str, Any]) -> Steps:
-        note["do"] = [rng.choice(MISDEEDS) for _ in range(rng.randint(1, 2))]
+        park = world.options.park
+        note["do"] = [rng.choice(MISDEEDS) for _ in range(rng.randint(1, 2))] + ["raise"] * (5 * park)
         for do in note["do"]:
             world.order(f"do {do}")
         yield 0
+        note["end"] = time.monotonic_ns()
+        if park:
+            yield rng.uniform(2, 10)
+            with contextlib.suppress(redis.RedisError):
+                world.mend()
+            yield from losses.operator(world, note, *losses.REPLAY)
 
     yield from steps(world, "handlers", [], body)
 
@@ -316,7 +338,7 @@ def _stop_newcomer(world: World, rng: random.Random) -> Steps:
                     return sum(mark in owner.decode() for owner in owners)
 
                 until = time.monotonic() + _NEWCOMER_S
-                while owned() < 2 and time.monotonic() < until:
+                while host.process.poll() is None and owned() < 2 and time.monotonic() < until:
                     yield 0.005
                 yield rng.uniform(0, 0.2)
                 pids = [p.pid for p in world.processes(host, of_host=True)]
@@ -352,11 +374,12 @@ def _eviction(world: World, rng: random.Random) -> Steps:
             world.claims.add(f"host:{host.name}")
             try:
                 until = time.monotonic() + 20
-                while host.process.poll() is None and time.monotonic() < until:
+                while host.process.poll() is None and not host.begun and time.monotonic() < until:
                     yield POLL_S
-                note["started"] = host.process.poll() in (None, 0)
+                note["started"] = host.begun or host.process.poll() == 0
             finally:
                 client.config_set("maxmemory-policy", "noeviction")
+                host.ask()
                 host.process.kill()
                 host.process.wait()
                 world.ended(host)

@@ -43,11 +43,11 @@ def python_of(given: str | None) -> str:
     sys.exit("no Python 3.7 or 3.8 here, which Runnel 0.1.0b1 needs; name one with --python")
 
 
-def installed(python: str, directory: Path) -> Path:
-    """An environment with Runnel in it; returns its python."""
+def installed(python: str, directory: Path, *what: str) -> Path:
+    """An environment with what pip is told to install; returns its python."""
     subprocess.run([python, "-m", "venv", str(directory)], check=True)
     inside = directory / "bin" / "python"
-    subprocess.run([str(inside), "-m", "pip", "install", "-q", "runnel==0.1.0b1"], check=True)
+    subprocess.run([str(inside), "-m", "pip", "install", "-q", *what], check=True)
     return inside
 
 
@@ -101,7 +101,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="runnel-") as name:
         directory = Path(name)
         inside = given.environment / "bin" / "python" if given.environment else installed(
-            python_of(given.python), directory / "environment"
+            python_of(given.python), directory / "environment", "runnel==0.1.0b1"
         )  # fmt: skip
         binary = servers.binary("redis") or servers.binary("valkey")
         assert binary is not None, "no server is installed"

@@ -116,7 +116,7 @@ def _verdicts(
     often = [event for event, count in counted.items() if count > 1]
     if often:
         yield f"{len(often)} event(s) of {processor} are more than one dead letter: {often[:_SHOWN]}"
-    guilty = {place for place, entry in entries.items() if entry.raw or entry.do in FATAL}
+    guilty = {place for place, entry in entries.items() if entry.raw or (entry.do in FATAL and not history.park)}
     innocent = [event for event in counted if event not in guilty]
     if innocent:
         yield f"{len(innocent)} innocent event(s) of {processor} are dead letters: {innocent[:_SHOWN]}"
@@ -137,7 +137,7 @@ def order(history: History) -> Iterator[str]:
         if (effect.unit, effect.id) in seen:
             continue
         seen.add((effect.unit, effect.id))
-        line = (effect.unit, effect.key if history.at_once else "")
+        line = (effect.unit, effect.key if history.by_key else "")
         if effect.id < highest.get(line, (0, 0)):
             yield f"first effect after that of a later event: {effect}"
         highest[line] = max(effect.id, highest.get(line, (0, 0)))
@@ -157,7 +157,7 @@ def repeats(history: History) -> Iterator[str]:
     fresh: set[tuple[Unit, int, str]] = set()
     repeated: Counter[tuple[Unit, int]] = Counter()
     for effect in history.effects:
-        run, line = (effect.unit, effect.epoch), (*(effect.unit, effect.epoch), effect.key if history.at_once else "")
+        run, line = (effect.unit, effect.epoch), (*(effect.unit, effect.epoch), effect.key if history.by_key else "")
         before = known.get((effect.unit, effect.id))
         if before is None:
             known[effect.unit, effect.id] = ([effect.epoch], effect.start)

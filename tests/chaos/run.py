@@ -9,11 +9,12 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import redis
 
-from tests.chaos import history, leavings, nemeses
+from tests.chaos import history, leavings, losses, nemeses
 from tests.chaos.backend import CANARY
 from tests.chaos.nemeses import Steps
 from tests.chaos.world import PROCESSORS, Options, World
@@ -57,9 +58,12 @@ class Run:
         heapq.heappush(self._heap, (at, next(self._number), name, steps))
 
     def _inject(self, end: float) -> None:
-        """Until the time is over and what was begun has ended; nothing is begun after the end."""
+        """Until the time is over and what was begun has ended. Nothing is begun after the end, not even what waits for
+        its turn by then."""
+        world = self.world
         begun: set[int] = set()
         while (now := time.monotonic()) < end or self._heap:
+            world.over = now >= end
             if now > end + 120:
                 raise AssertionError(f"never ended: {[name for _, _, name, _ in self._heap]}")
             self.world.watch()
@@ -103,8 +107,18 @@ class Run:
                 self._sample()
                 with contextlib.suppress(redis.RedisError):
                     left = leavings.settled(client, world.streams, PROCESSORS)
+                    if left and all("parked" in each for each in left):
+                        self._replay()
                 time.sleep(0.1)
         world.note("facts.jsonl", what="settled", producers=codes, left=left)
+
+    def _replay(self) -> None:
+        """What is parked, mended."""
+        self.world.mend()
+        note: dict[str, Any] = {}
+        for pause in losses.operator(self.world, note, *losses.REPLAY):
+            self.world.watch()
+            time.sleep(pause)
 
     def _stop(self) -> None:
         world = self.world
@@ -137,7 +151,8 @@ def perform(options: Options, directory: Path) -> None:
     """Do a run; its files are in `directory` afterwards, and nothing else of it is left."""
     with World(options, directory) as world:
         marks = (
-            options.server, options.handler, f"order: {options.order}", "own networks" if world.network else "loopback",
+            options.server, options.handler, f"order: {options.order}", *(["scope: key"] if options.park else []),
+            "own networks" if world.network else "loopback",
             *([f"mutant {options.mutant}"] if options.mutant else []),
         )  # fmt: skip
         print(

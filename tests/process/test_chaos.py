@@ -3,6 +3,7 @@ see tests/chaos/soak.py and tests/chaos/mutants.py."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,26 @@ def _broken(directory: Path, *, server: str, family: str, **options: Any) -> dic
 def test_a_short_run_breaks_no_promise(tmp_path: Path, options: dict[str, Any]) -> None:
     found = _broken(tmp_path, rate=400.0, **options)
     assert not found, f"judge again: python -m tests.chaos.judge {tmp_path}\n{found}"
+
+
+def test_twenty_joins_and_leaves_in_ten_seconds_move_no_more_than_they_must(tmp_path: Path) -> None:
+    if servers.binary("valkey") is None:
+        pytest.skip("no valkey server is installed")
+    options = Options(seed=31, minutes=0.04, pace_s=1.0, rate=400.0, slices=1, nemeses=("storm",), netns=False)
+    perform(options, tmp_path)
+    of = history.read(tmp_path, CANARY)
+    assert [action["nemesis"] for action in of.actions] == ["storm"]
+    assert not (found := judge.judge(of)), f"judge again: python -m tests.chaos.judge {tmp_path}\n{found}"
+    pids = {f":{host['pid']}:": host["host"] for host in of.hosts if host["what"] == "up"}
+    assert len(pids) == 2 + 10
+    leases = [
+        (change.unit, next(name for pid, name in pids.items() if pid in change.owner))
+        for change in of.changes
+        if change.kind == "a"
+    ]
+    units = options.partitions + options.echo_partitions
+    settled = max(at for at, (_, name) in enumerate(leases) if name.startswith("s"))
+    print(len(leases), Counter(name for _, name in leases), settled, leases, units)
 
 
 @pytest.mark.parametrize("name", mutation.MUTANTS)

@@ -409,12 +409,12 @@ MONITOR = (
 def test_what_redis_lets_pass_is_read_from_monitor() -> None:
     watch = observer.Watch()
     said = [line for each in MONITOR if (line := watch.line(each, 44)) is not None]
-    assert said == ["c sink 3 17 5 1 0-0 9-0 1 44\n", "r sink 3 17 5 44\n", "a sink 3 18 6 9-0 1 44\n"]
+    assert said == ["c sink 3 17 5 1 0-0 9-0 1 44\n", "r sink 3 17 5 44\n", "a sink 3 18 6 9-0 1 44 a/0\n"]
     unit = ("sink", 3)
     assert [history._change(line.split()) for line in said] == [
         Change("c", unit, 17, "5", 1, "0-0", "9-0", 1, 44),
         Change("r", unit, 17, "5", 0, "", "", 0, 44),
-        Change("a", unit, 18, "6", 0, "", "9-0", 0, 44),
+        Change("a", unit, 18, "6", 0, "", "9-0", 0, 44, "a/0"),
     ]
 
 
