@@ -10,14 +10,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import redis
-
 from runnelctl.core import keys, registry
 from runnelctl.core.model import Stream, Topology
 from runnelctl.errors import RedisUnfit
+from runnelctl.store.connect import Asks
 
 
-def agree(client: redis.Redis, topology: Topology) -> None:
+def agree(client: Asks, topology: Topology) -> None:
     """Check every stream of the topology against `{name}:meta`, and write those that are not there yet.
 
     Raises RedisUnfit with both values if a stream is known to Redis with another identity, and redis-py's errors.
@@ -75,7 +74,7 @@ def identity(stream: Stream) -> str:
     return json.dumps(about)
 
 
-def register(client: redis.Redis, topology: Topology) -> None:
+def register(client: Asks, topology: Topology) -> None:
     """Write down the processors of every stream, so that retention waits for those of other files as well. Raises
     redis-py's errors."""
     fields = {

@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import redis
-from redis.exceptions import NoPermissionError, ResponseError
-
 from runnelctl.core import keys
 from runnelctl.core.model import Durability
 from runnelctl.errors import RedisUnfit, RedisUnreachable
+from runnelctl.store.connect import Asks, Client
 from runnelctl.store.durability import Demand
 from runnelctl.store.endpoint import Endpoint
-from runnelctl.store.translation import translated
+from runnelctl.store.translation import is_refusal, translated
 
 _OLDEST = {"redis": (7, 0), "valkey": (7, 2)}
 _WAITAOF = (7, 2)
@@ -43,7 +41,7 @@ class Fitness:
     warnings: list[str] = field(default_factory=list)
 
 
-def check(client: redis.Redis, endpoint: Endpoint, name: str, wanted: Durability | None = None) -> Fitness:
+def check(client: Asks, endpoint: Endpoint, name: str, wanted: Durability | None = None) -> Fitness:
     """Ask the server at `endpoint`, try a write in the slot of topology `name`, and return what it is worth.
     `wanted` is the topology's `durability`.
 
@@ -65,14 +63,16 @@ def check(client: redis.Redis, endpoint: Endpoint, name: str, wanted: Durability
     return fitness
 
 
-def demand(client: redis.Redis, endpoint: Endpoint, wanted: Durability | None) -> Demand | None:
+def demand(client: Client, endpoint: Endpoint, wanted: Durability | None) -> Demand | None:
     """What a sender has to ask of Redis after each write; None without a `durability`. Raises RedisUnfit if it would be
     asked in vain. A user who may not look sends all the same, and is told when it is short."""
     if wanted is None:
         return None
     try:
         info: Any = client.info()
-    except NoPermissionError:
+    except Exception as error:
+        if not is_refusal(error, "NOPERM"):
+            raise
         return Demand(wanted)
     refusals = _durable(info, _config(client), wanted)
     if refusals:
@@ -188,11 +188,13 @@ def _memory(info: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _config(client: redis.Redis) -> dict[str, str]:
+def _config(client: Asks) -> dict[str, str]:
     """The settings that matter, or none where CONFIG is forbidden, as on most rented servers."""
     try:
         reply = client.config_get(*_SETTINGS)
-    except ResponseError:
+    except Exception as error:
+        if not is_refusal(error):
+            raise
         return {}
     return {_text(name): _text(value) for name, value in reply.items()} if isinstance(reply, dict) else {}
 

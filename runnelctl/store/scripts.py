@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import redis
     import redis.asyncio
 
+    from runnelctl.store.line import Line
+
 Word = str | bytes | int
 
 
@@ -49,13 +51,13 @@ def is_noscript(error: object) -> bool:
     return type(error).__name__ == "NoScriptError" or str(error).startswith("NOSCRIPT")
 
 
-def run(client: redis.Redis, called: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
+def run(client: redis.Redis | Line, called: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
     """Run a script on a blocking client and return its raw reply. Raises what the client raises."""
-    from redis.exceptions import NoScriptError  # here, since slices use scripts without redis-py
-
     try:
         return _any(client).execute_command(*called.by_digest(keys, args))
-    except NoScriptError:
+    except Exception as error:
+        if not is_noscript(error):
+            raise
         return _any(client).execute_command(*called.by_text(keys, args))
 
 
