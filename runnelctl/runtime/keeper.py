@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from runnelctl.core import membership
+from runnelctl.core import backoff, membership
 from runnelctl.errors import RunnelctlError
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import leadership, listening, loglines, neighbours, reports, signals, standins
@@ -31,7 +31,6 @@ from runnelctl.runtime.trimmer import Trimmer
 from runnelctl.store import members
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
-RETRY_LONGEST_S = 1.0
 DRAIN_LOOK_S = 0.1  # how often `up --drain` asks whether all is done; nothing else here asks without a reason
 MARGIN = 0.125  # of the ttl: how much earlier than others may expel us we stop
 
@@ -63,7 +62,7 @@ class Keeper:
         self._members: dict[str, bytes] = {}
         self._joined = False
         self._said_stopping = False
-        self._outage = False
+        self._failures = 0  # connections in a row; an outage is said once
 
     async def main(self) -> int:
         """Keep until told to stop and every lease is released; returns the exit code."""
@@ -76,14 +75,15 @@ class Keeper:
                 await self._serve()
                 return 0
             except (ConnectionLost, ReplyError) as error:
-                if not self._outage:
+                if not self._failures:
                     self.log.warning("Redis: %s; trying again until it is back", error)
-                self._outage = True
+                self._failures += 1
                 if self.board.q[cells.H_STOPPING] and self._children_gone():
                     self.log.warning("leaving without Redis; our leases run out after %.0f s", self.ttl_s)
                     return 0
                 await self._revive()
-                await asyncio.sleep(random.random() * min(RETRY_LONGEST_S, self.ttl_s / 8))
+                jitter, longest_s = 0.2 + 0.8 * random.random(), min(backoff.LONGEST_S, self.ttl_s / 8)
+                await asyncio.sleep(backoff.pause_s(self._failures, jitter, longest_s=longest_s))
 
     async def _revive(self) -> None:
         """An embedded server that died with its warden has nobody else to start it again."""
@@ -107,11 +107,10 @@ class Keeper:
         try:
             await self._beat(wire)
             self._wake.set()
-            if self._outage:
-                self.log.warning("Redis is back")
-                self._outage = False
             while not await self._round(wire):
-                pass
+                if self._failures:
+                    self.log.warning("Redis is back")
+                    self._failures = 0
         finally:
             wire.close()
 
@@ -226,6 +225,7 @@ class Keeper:
         """Notice joins and leaves, and expel the dead: by their silence, or by their lock if they lived here."""
         now = monotonic()
         self._watch = membership.look(self._watch, found, now, self.ttl_s)
+        self._beat_due = min(self._beat_due, membership.next_look(self._watch, self.host.member, now, self.ttl_s))
         dead = membership.expired(self._watch, self.host.member, now, self.ttl_s)
         dead += neighbours.dead(self.host, found)
         for member, entry in dead:

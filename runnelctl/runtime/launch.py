@@ -74,8 +74,10 @@ def _preload(plan: Plan) -> None:
     import uvloop
 
     from runnelctl.runtime import keeper, slice
+    from runnelctl.store import scripts
 
     assert all((asyncio, concurrent.futures.thread, jsonschema_rs, uvloop, keeper, slice))
+    scripts.load_all()
     if plan.tasks:
         from runnelctl.runtime import tasks  # brings redis-py, for what they send
 

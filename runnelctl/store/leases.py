@@ -189,6 +189,15 @@ async def session(wire: Wire, topology: str, unit: Unit) -> Session:
     )  # fmt: skip
 
 
+async def grouped(wire: Wire, topology: str, unit: Unit) -> bool:
+    """Whether the unit's stream has the consumer group that was made with its own hash."""
+    (reply,) = await asyncio.gather(wire.send("XINFO", "GROUPS", unit_keys(topology, unit)[1]))
+    names = (
+        [] if isinstance(reply, Exception) else [dict(zip(one[::2], one[1::2], strict=True))[b"name"] for one in reply]
+    )
+    return unit.processor.encode() in names
+
+
 async def between(wire: Wire, events: str, after: bytes, last: bytes) -> int:
     """How many entries there are behind `after`, up to and with `last`."""
     total, start = 0, b"(" + after

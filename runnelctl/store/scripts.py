@@ -14,6 +14,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     import redis
     import redis.asyncio
 
@@ -42,8 +44,20 @@ class Script:
 @functools.cache
 def script(name: str) -> Script:
     """The script in `store/lua/<name>.lua`. Raises FileNotFoundError if there is none."""
-    text = resources.files("runnelctl.store").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    text = _folder().joinpath(f"{name}.lua").read_text(encoding="utf-8")
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def load_all() -> None:
+    """Read every script now. Processes that are forked later run those that belong to the code that they run, also if
+    another version is installed under way, and need not read files before they work."""
+    for file in _folder().iterdir():
+        if file.name.endswith(".lua"):
+            script(file.name.removesuffix(".lua"))
+
+
+def _folder() -> Traversable:
+    return resources.files("runnelctl.store").joinpath("lua")
 
 
 def is_noscript(error: object) -> bool:

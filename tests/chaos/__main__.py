@@ -53,12 +53,11 @@ def options_of(arguments: list[str]) -> tuple[Options, Path, bool]:
     given = parser.parse_args(arguments)
     netns = network.possible() if given.netns is None else given.netns
     try:
-        names, said = nemeses.chosen(given.nemesis, netns=netns, server=given.server)
+        names, said = nemeses.chosen(
+            given.nemesis, netns=netns, server=given.server, order=given.order, park=given.park
+        )  # fmt: skip
     except KeyError as error:
         parser.error(f"no nemesis {error}")
-    if given.park and "corrupt" in names:
-        names.remove("corrupt")
-        said.append("what has no key can't be parked: without corrupt")
     print(*said, sep="\n", end="\n" if said else "", file=sys.stderr)
     # Threads under libfaketime are put off by 50 ms whenever one waits for another.
     by_seed = "relay" if "clock-host" in names else ("relay", "relay_sync")[given.seed % 2]

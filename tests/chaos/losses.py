@@ -109,6 +109,30 @@ def removal(name: str, how: str) -> Nemesis:
     return nemesis
 
 
+def del_own(world: World, rng: random.Random) -> Steps:
+    """A stranger deletes the own hash of a partition; an operator lets it go on from where its group is."""
+    partition = rng.randrange(world.options.partitions)
+    own = f"{{chaos:events:{partition}}}:own:sink"
+
+    def body(note: dict[str, Any]) -> Steps:
+        note["partition"] = partition
+        with contextlib.closing(world.client()) as client:
+            pipe = client.pipeline(transaction=True)
+            pipe.hmget(own, "cursor", "count")
+            pipe.delete(own)
+            was = pipe.execute()[0]
+            until = time.monotonic() + min(_NOTICE_S, world.options.settle_s)
+            while not client.hexists(own, "block") and time.monotonic() < until:
+                yield POLL_S
+            *now, record = client.hmget(own, "cursor", "count", "block")
+            note["moved"] = [str(was), str(now)] if now != was else []
+            note["unsaid"] = record is None or json.loads(record)["kind"] != "position lost"
+            note["end"] = time.monotonic_ns()
+        yield from operator(world, note, "replay", f"sink:{partition}", "--yes", "--reason", "chaos")
+
+    yield from steps(world, "del-own", ["redis"], body)
+
+
 def _save_read(world: World, client: Any, tag: str, partition: int) -> str:
     """Write down what has been read, since it is going to be removed; returns up to where."""
     cursor: str = client.hget(f"{tag}:own:sink", "cursor").decode()
@@ -166,4 +190,5 @@ def operator(world: World, note: dict[str, Any], *command: str) -> Steps:
 
 ALL: dict[str, Nemesis] = {
     "failover": failover, "torn-tail": torn_tail, "trim": removal("trim", "maxlen"), "xdel": removal("xdel", "xdel"),
+    "del-own": del_own,
 }  # fmt: skip

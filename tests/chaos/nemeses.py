@@ -20,6 +20,7 @@ from tests.chaos.world import PROCESSORS, Host, World
 _DRAIN_WHILE_FULL_S = 30.0
 _NEWCOMER_S = 30.0
 _VISITORS, _STORM_S = 10, 10.0
+_REPLAYS = 3
 
 
 def _kinds(world: World, host: Host, kind: str) -> list[int]:
@@ -148,7 +149,9 @@ def _full(world: World, rng: random.Random) -> Steps:
             try:
                 yield seconds
                 until = time.monotonic() + _DRAIN_WHILE_FULL_S
-                while (left := leavings.settled(client, world.streams, PROCESSORS)) and time.monotonic() < until:
+                while (left := leavings.settled(client, world.streams, PROCESSORS, parked=False)) and (
+                    time.monotonic() < until
+                ):
                     yield POLL_S
                 note["undrained"] = left
             finally:
@@ -313,9 +316,13 @@ def _handlers(world: World, rng: random.Random) -> Steps:
         note["end"] = time.monotonic_ns()
         if park:
             yield rng.uniform(2, 10)
-            with contextlib.suppress(redis.RedisError):
-                world.mend()
-            yield from losses.operator(world, note, *losses.REPLAY)
+            note["operator"] = ["", 69]
+            for _ in range(_REPLAYS):
+                if note["operator"][1] == 69:  # Redis was away
+                    yield 1
+                    with contextlib.suppress(redis.RedisError):
+                        world.mend()
+                    yield from losses.operator(world, note, *losses.REPLAY)
 
     yield from steps(world, "handlers", [], body)
 
@@ -480,7 +487,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 NEED_NETWORK = frozenset({"cut-host", "power"})
 
 
-def chosen(wanted: str, *, netns: bool, server: str) -> tuple[list[str], list[str]]:
+def chosen(
+    wanted: str, *, netns: bool, server: str, order: str = "partition", park: bool = False
+) -> tuple[list[str], list[str]]:
     """Nemeses from names and families, separated by commas; and sentences about those that can't be had here.
 
     Raises KeyError for a name that there is not.
@@ -500,6 +509,12 @@ def chosen(wanted: str, *, netns: bool, server: str) -> tuple[list[str], list[st
     elif server == "redis" and "clock-redis" in names:
         without.add("clock-redis")
         said.append("Debian's redis-server 7.0 does not start under libfaketime: without clock-redis")
+    if park and "corrupt" in names:
+        without.add("corrupt")
+        said.append("what has no key can't be parked: without corrupt")
+    if order == "key" and "del-own" in names:
+        without.add("del-own")
+        said.append("what was done out of turn would come again: without del-own")
     return [name for name in names if name not in without], said
 
 

@@ -55,7 +55,7 @@ class Watch:
         if "cursor" in fields and "seq" in fields and "epoch" not in fields and len(called) > 6:
             epoch, nonce, _, expected, _, n = called[:6]
             return f"c {name} {epoch} {nonce} {fields['seq']} {expected} {fields['cursor']} {n} {at}\n"
-        if fields.get("nonce") == "" and len(called) > 1:
+        if fields.get("nonce") == "" and "epoch" not in fields and len(called) > 1:
             return f"r {name} {called[0]} {called[1]} {at}\n"
         return None
 

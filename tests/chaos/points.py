@@ -94,6 +94,8 @@ def _copies(history: History) -> Iterator[str]:
 def _told(history: History) -> Iterator[str]:
     """Loss is said, with the right number, and only loss is."""
     for action in history.actions:
+        if action.get("moved") or action.get("unsaid"):
+            yield f"{action['nemesis']}: not stopped where it was: {action['moved']}, unsaid {action['unsaid']}"
         if action.get("passed"):
             yield f"{action['nemesis']}: {len(action['passed'])} removed event(s) were passed over without a word"
         if "said" in action and action["said"] != len(action["lost"]):

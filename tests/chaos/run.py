@@ -37,7 +37,7 @@ class Run:
         for number in range(options.hosts):
             world.up(f"h{number}", number)
         world.start_producers()
-        wait_until(lambda: self._handled() >= options.warm_events, 60, "the first events to be handled")
+        wait_until(self._warm, 60, "the first events to be handled, and by every host some")
         began = time.monotonic()
         end = began + options.minutes * 60
         for at, name, seed in nemeses.schedule(options.seed, end - began, list(options.nemeses), options.pace_s):
@@ -50,9 +50,10 @@ class Run:
         self._settle()
         self._stop()
 
-    def _handled(self) -> int:
+    def _warm(self) -> bool:
         effects = self.world.directory / "effects"
-        return effects.read_bytes().count(b"\n") if effects.exists() else 0
+        lines = effects.read_text().split("\n")[:-1] if effects.exists() else []
+        return len(lines) >= self.options.warm_events and {line.split()[1] for line in lines} >= self.world.hosts.keys()
 
     def _push(self, at: float, name: str, steps: Steps) -> None:
         heapq.heappush(self._heap, (at, next(self._number), name, steps))

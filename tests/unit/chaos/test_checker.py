@@ -10,7 +10,7 @@ import pytest
 
 from runnelctl.core.model import Partitioner
 from runnelctl.core.routing import partition_of
-from tests.chaos import checker, history, judge, nemeses, observer, points, soak
+from tests.chaos import checker, history, judge, moves, nemeses, observer, points, soak
 from tests.chaos.history import Change, Effect, History, Id, Sent, Taken
 from tests.chaos.relay import chain
 
@@ -416,6 +416,24 @@ def test_what_redis_lets_pass_is_read_from_monitor() -> None:
         Change("r", unit, 17, "5", 0, "", "", 0, 44),
         Change("a", unit, 18, "6", 0, "", "9-0", 0, 44, "a/0"),
     ]
+
+
+BEFORE = {("sink", number): f"h{number % 2}" for number in range(6)}
+
+
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [
+        (["0 s1", "1 s1", "0 h1", "1 s2", "1 h0"], ""),
+        (["0 s1", "0 h1", "0 h0"], "sink:0 moved from h1 to h0, which both stayed"),
+        (["0 s1", "1 s1", "2 s1"], "s1 was given 3 partitions of sink, its share is 2"),
+    ],
+)
+def test_what_moves_without_need_is_seen(taken: list[str], said: str) -> None:
+    words = [each.split() for each in taken]
+    assert moves.needless([(("sink", int(number)), host) for number, host in words], BEFORE, 2) == (
+        [said] if said else []
+    )
 
 
 def test_a_soak_is_the_sum_of_its_runs(tmp_path: Path) -> None:
