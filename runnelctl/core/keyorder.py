@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heappushpop
 from typing import Any
 
 import msgspec
@@ -103,6 +103,15 @@ class KeyOrder:
             heappush(self._ready, waiting.popleft())
         else:
             del self._behind[flight.key]
+
+    def follow(self, over: Flight) -> Flight | None:
+        """`done` and `start` in one."""
+        waiting, ready = self._behind[over.key], self._ready
+        if not waiting or waiting[0].ordinal >= self._below:
+            self.done(over)
+            return self.start()
+        self._size -= 1 + len(over.joined)
+        return heappushpop(ready, waiting.popleft()) if ready else waiting.popleft()
 
     def bar(self, ordinal: int) -> None:
         """Start nothing from this event on: it failed for good, and the partition is to stop before it."""

@@ -74,6 +74,18 @@ class KeyedLane(Lane):
         if (careful or not self._room(WINDOW)) and not self._must_block() and not self.parking.asked:
             await self.wait(None)
 
+    def look_around(self, now: float) -> bool:
+        """The short `pause`, for workers: put the next look off; or nudge the drive to a long one, and return False."""
+        slice_, q, ledger = self.slice, self.slice.board.q, self.ledger
+        deadline = slice_.board.d[cells.H_DEADLINE]
+        revoked = q[self.base + cells.U_GRANT] != self.grant or not q[self.base + cells.U_WANTED]
+        overdue = ledger.dirty_since and (now - ledger.dirty_since >= slice_.commit_every_s or ledger.heavy)
+        if revoked or overdue or now >= deadline or slice_.trial.bars(self):
+            self.nudge()
+            return False
+        self.check_at = min(now + self._turn_s, deadline)
+        return True
+
     async def _replay(self) -> None:
         """A page of parked events, with nothing else of the partition in a handler; then the others have a turn."""
         self.flights.held = True

@@ -37,6 +37,9 @@ class Flights:
         self._linked = self._over = False
         self._had_turn = True  # the loop had a turn since the last departure
         self._grounded: asyncio.Future[None] | None = None
+        # As the board has it: what is in handlers is among these ordinals.
+        self._first = self._last = 0
+        self._q, self._last_cell = lane.slice.board.q, lane.base + cells.U_LAST
 
     async def land(self) -> None:
         """Wait for all that fly."""
@@ -72,9 +75,10 @@ class Flights:
         lane, slice_, landed = self.lane, self.lane.slice, self._landed
         context, batches, takes_ctx = slice_.context_for(lane), slice_.batch_size > 0, slice_.form.takes_ctx
         handler = self._in_thread if slice_.form.kind == "sync" else slice_.handler
-        now = monotonic()
+        now, before = monotonic(), None
         while not self._over:
-            flight = self._depart(now)
+            flight = self._depart(now, before)
+            before = None
             if flight is None:
                 await self._rest()
                 now = monotonic()
@@ -98,7 +102,7 @@ class Flights:
             else:
                 now = flight.until = monotonic()
                 self._aloft -= 1
-                lane.order.done(flight)
+                before = flight
                 if not landed:
                     lane.loop.call_soon(self.book)
                 landed.append(flight)
@@ -118,16 +122,15 @@ class Flights:
         self._idle.append(rest)
         await rest
 
-    def _depart(self, now: float) -> Flight | None:
-        """The next flight; None if nothing may start now. Then somebody pumps when something may."""
+    def _depart(self, now: float, before: Flight | None) -> Flight | None:
+        """The next flight of a worker whose flight `before` is done; None if nothing may start now. Then somebody pumps
+        when something may."""
         lane = self.lane
-        if self.held or self._aloft >= self.allowed or lane.stopping or lane.resyncing or lane.ended is not None:
+        if not self._may_depart(now):
+            if before is not None:
+                lane.order.done(before)
             return None
-        if lane.ledger.uncommitted + len(self.flying) * self._events >= lane.slice.commit_events:
-            return None  # the next commit makes room
-        if now >= lane.check_at and not self._look(now):
-            return None
-        flight = lane.order.start()
+        flight = lane.order.start() if before is None else lane.order.follow(before)
         while flight is not None and lane.parking.keys and lane.parking.holds(flight.event):
             keyedfailures.park(lane, flight)
             flight = lane.order.start()
@@ -136,13 +139,24 @@ class Flights:
         if self._events > 1 and not flight.alone and self.allowed > 1:
             lane.order.join(flight, self._events - 1)
         flight.since = now
-        self._show_start(flight)
-        self.flying[flight.ordinal] = flight
+        self.flying[ordinal := flight.ordinal] = flight
+        if not self._aloft or flight.joined or ordinal < self._first:
+            self._show_start(flight)
+        elif ordinal > self._last:
+            self._last = self._q[self._last_cell] = ordinal
         self._aloft += 1
         self._had_turn = False
         if not self._linked and self._aloft < self.allowed and lane.order.ready:
             self._pump_soon()  # if this handler waits for something, another worker goes on
         return flight
+
+    def _may_depart(self, now: float) -> bool:
+        lane = self.lane
+        if self.held or self._aloft >= self.allowed or lane.stopping or lane.resyncing or lane.ended is not None:
+            return False
+        if lane.ledger.uncommitted + len(self.flying) * self._events >= lane.slice.commit_events:
+            return False  # the next commit makes room
+        return now < lane.check_at or self._look(now)
 
     def _look(self, now: float) -> bool:
         """A look around was due: whether a flight may start. If the lease's drive has to decide, it is awake now."""
@@ -160,23 +174,17 @@ class Flights:
         landed, lane = self._landed, self.lane
         if not landed:
             return
-        events, most, calls = 0, cells.LATENCY_BUCKETS - 1, [0] * cells.LATENCY_BUCKETS
+        flying, calls = self.flying, [0] * 64  # by the bits of their microseconds
         for flight in landed:
-            size = 1 + len(flight.joined)
-            bucket = int((flight.until - flight.since) * 1e6).bit_length()
-            calls[bucket if bucket < most else most] += size
-            events += size
-        lane.count(cells.U_PROCESSED, events)
+            del flying[flight.ordinal]
+            calls[int((flight.until - flight.since) * 1e6).bit_length()] += 1 + len(flight.joined)
+        lane.count(cells.U_PROCESSED, sum(calls))
+        last = cells.LATENCY_BUCKETS - 1
         for bucket, found in enumerate(calls):
             if found:
-                lane.count(cells.U_LATENCY + bucket, found)
-        self._finish(landed)
+                lane.count(cells.U_LATENCY + min(bucket, last), found)
+        lane.ledger.finish(landed)
         landed.clear()
-
-    def _finish(self, flights: list[Flight]) -> None:
-        self.lane.ledger.finish(flights)
-        for flight in flights:
-            self.flying.pop(flight.ordinal, None)
         self._show()
 
     def done(self, flight: Flight, effects: list[Effect]) -> None:
@@ -184,43 +192,43 @@ class Flights:
         self.book()
         flight.effects = effects
         self.lane.order.done(flight)
-        self._finish([flight])
+        self.lane.ledger.finish([flight])
+        self.off(flight)
 
     def off(self, flight: Flight) -> None:
-        """A flight is over and not done."""
+        """A flight that did not land is over."""
         self.flying.pop(flight.ordinal, None)
         self._show()
 
     # --- the board
 
     def _show_start(self, flight: Flight) -> None:
-        """Before the call: of several in handlers the board has the range in which they are."""
-        q, base = self.lane.slice.board.q, self.lane.base
+        """A call begins, alone or among others."""
         last = flight.joined[-1].ordinal if flight.joined else flight.ordinal
-        if not self._aloft:
-            self._show_only(flight)
-        elif last > q[base + cells.U_LAST]:
-            q[base + cells.U_LAST] = last
-        elif flight.ordinal < q[base + cells.U_STARTED]:
-            q[base + cells.U_STARTED] = flight.ordinal
+        if self._aloft:
+            self._show_range(min(self._first, flight.ordinal), max(self._last, last))
+        else:
+            self._show_range(flight.ordinal, last)
+            self.lane.slice.board.d[self.lane.base + cells.U_SINCE] = flight.since
 
-    def _show_only(self, flight: Flight) -> None:
-        board, base = self.lane.slice.board, self.lane.base
-        board.q[base + cells.U_LAST] = flight.joined[-1].ordinal if flight.joined else flight.ordinal
-        board.q[base + cells.U_STARTED] = flight.ordinal
-        board.d[base + cells.U_SINCE] = flight.since
+    def _show_range(self, first: int, last: int) -> None:
+        self._first, self._last = first, last
+        self._q[self._last_cell] = last
+        self._q[self.lane.base + cells.U_STARTED] = first
 
     def _show(self) -> None:
         """Some are over."""
         lane, flying = self.lane, self.flying
-        if not flying:
-            lane.slice.board.q[lane.base + cells.U_STARTED] = lane.ledger.done + 1
-            lane.idle()
-            lane.nudge()
-            if self._grounded is not None and not self._grounded.done():
-                self._grounded.set_result(None)
-        elif len(flying) == 1:
-            self._show_only(next(iter(flying.values())))
-        else:
-            lane.slice.board.q[lane.base + cells.U_STARTED] = lane.ledger.done + 1
-            lane.slice.board.d[lane.base + cells.U_SINCE] = next(iter(flying.values())).since
+        if flying:
+            oldest = next(iter(flying.values()))
+            if len(flying) == 1 and not oldest.joined:
+                self._show_range(oldest.ordinal, oldest.ordinal)
+            else:
+                self._show_range(lane.ledger.done + 1, self._last)
+            lane.slice.board.d[lane.base + cells.U_SINCE] = oldest.since
+            return
+        self._q[lane.base + cells.U_STARTED] = lane.ledger.done + 1
+        lane.idle()
+        lane.nudge()
+        if self._grounded is not None and not self._grounded.done():
+            self._grounded.set_result(None)

@@ -67,8 +67,10 @@ class KeyedLedger(Ledger):
         if self._void:
             return
         self._finished += flights
+        self.uncommitted += len(flights)
         for flight in flights:
-            self.uncommitted += 1 + len(flight.joined)
+            if flight.joined:
+                self.uncommitted += len(flight.joined)
             if flight.effects:
                 self.effects.append((flight.ordinal, flight.event._id, flight.effects))
         self._pass(flights)

@@ -30,7 +30,8 @@ def test_one_at_a_time_per_key_in_order_and_all_in_the_end(
     order, waiting, running = KeyOrder(), [flight(n, key) for n, key in enumerate(keys, 1)], []
     done: list[Flight] = []
     while waiting or order:
-        choices = ["arrive"] * bool(waiting) + ["start"] * (len(running) < most) + ["done", "again"] * bool(running)
+        choices = ["arrive"] * bool(waiting) + ["start"] * (len(running) < most)
+        choices += ["done", "follow", "again"] * bool(running)
         match random.choice(choices):  # type: ignore[attr-defined]
             case "arrive":
                 order.arrive(waiting.pop(0))
@@ -47,12 +48,26 @@ def test_one_at_a_time_per_key_in_order_and_all_in_the_end(
                 first = running.pop(random.randrange(len(running)))  # type: ignore[attr-defined]
                 done += [first, *first.joined]
                 order.done(first)
+            case "follow":
+                first = running.pop(random.randrange(len(running)))  # type: ignore[attr-defined]
+                done += [first, *first.joined]
+                oldest = min([each.ordinal for each in _startable(order, first)], default=None)
+                following = order.follow(first)
+                assert (following and following.ordinal) == oldest, "the oldest that may start"
+                if following is not None:
+                    running.append(following)
             case "again":
                 order.again(running.pop(random.randrange(len(running))))  # type: ignore[attr-defined]
     assert sorted(each.ordinal for each in done) == list(range(1, len(keys) + 1))
     for key in "abc":
         mine = [each.ordinal for each in done if each.key == key]
         assert mine == sorted(mine), "in the order of arrival"
+
+
+def _startable(order: KeyOrder, over: Flight) -> list[Flight]:
+    """What may start once that one is done."""
+    behind = order._behind[over.key]
+    return [*order._ready, *(list(behind)[:1] if behind else [])]
 
 
 def test_the_oldest_starts_first() -> None:
@@ -77,6 +92,7 @@ def test_before_a_failed_event_everything_runs_and_behind_it_nothing() -> None:
     assert (started(order), started(order)) == (3, None)
     order.done(flights[2])
     assert order.start() is None, "5 is of a key that is free, and behind the failed one"
+    assert order.follow(flights[1]) is None
     order.bar(6)
     assert order.start() is None, "the lowest counts"
 
