@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from runnelctl.core.keyorder import Flight, KeyOrder
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import keyedfailures, suspicion, workload
+from runnelctl.runtime.intake import window_events
 from runnelctl.runtime.keyedflights import Flights
 from runnelctl.runtime.keyedledger import WINDOW, KeyedLedger
 from runnelctl.runtime.lane import Lane
@@ -116,7 +117,8 @@ class KeyedLane(Lane):
         if self.failed or self.stopping or self.resyncing or self.ended is not None:
             return 0
         ahead = self._arrived - self.ledger.committed if window > 1 else int(not self.resting)
-        return max(0, min(self.intake.count, window - ahead, self._stated - len(self.order)))
+        together = min(self._stated, window_events(len(self.slice.lanes), self.intake.event_bytes))
+        return max(0, min(self.intake.count, window - ahead, together - len(self.order)))
 
     async def _arrive(self, window: int) -> None:
         if self.states.used:

@@ -66,14 +66,17 @@ class KeyedLedger(Ledger):
         """Flights are done, in this order."""
         if self._void:
             return
+        self._pass(flights)
         self._finished += flights
         self.uncommitted += len(flights)
         for flight in flights:
+            flight.event = None  # records must not wait for a commit
             if flight.joined:
                 self.uncommitted += len(flight.joined)
+                for other in flight.joined:
+                    other.event = None
             if flight.effects:
-                self.effects.append((flight.ordinal, flight.event._id, flight.effects))
-        self._pass(flights)
+                self.effects.append((flight.ordinal, b"", flight.effects))
         if not self.dirty_since:
             self.mark_dirty(monotonic())
         elif self.uncommitted >= self._plenty:
