@@ -46,7 +46,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "host": Figure(
         "host lost to the next effect of its partitions, ttl 6 s", "power", "p99", 8_500,
-        {"seed": 22, "minutes": 1.4, "pace_s": 14.0, "rate": 1_600.0, "hosts": 3, "ttl_ms": 6_000,
+        {"seed": 22, "minutes": 1.4, "pace_s": 14.0, "rate": 1_600.0, "hosts": 3, "ttl_ms": 6_000, "partitions": 48,
          "aftermath_ttls": 0.2},
     ),
     "redis": Figure(

@@ -123,6 +123,8 @@ def _redis_down(world: World, name: str, down_s: float) -> Steps:
             yield down_s
         finally:
             world.redis.start()
+        while world.backend.loading():  # it answers, and serves nothing until it has read its file
+            yield 0.002
 
     yield from steps(world, name, ["redis"], body)
 

@@ -186,9 +186,12 @@ def repeats(history: History) -> Iterator[str]:
 def inside(history: History) -> Iterator[str]:
     """3. Inside Redis everything happened exactly once and in order: counters, their chain of ids, emitted records."""
     dead, removed = _dead(history), history.removed
+    emitted = Counter((entry.key, entry.of) for _, entry in _entries(history, "echoes"))
     passed: dict[str, list[tuple[int, Taken]]] = defaultdict(list)
     for partition, entry in _entries(history, "events"):
-        if not entry.raw and ("sink", partition, entry.id) not in dead and (partition, entry.id) not in removed:
+        # With order: key it may have been done out of turn before a stranger removed it: all of it, then, or nothing.
+        done = (partition, entry.id) not in removed or (bool(history.at_once) and emitted[entry.key, entry.id] > 0)
+        if not entry.raw and ("sink", partition, entry.id) not in dead and done:
             passed[entry.key].append((partition, entry))
     for key, entries in passed.items():
         links = 0
@@ -201,7 +204,6 @@ def inside(history: History) -> Iterator[str]:
     ghosts = sorted(history.states.keys() - passed.keys())
     if ghosts:
         yield f"{len(ghosts)} state(s) of keys without events: {ghosts[:_SHOWN]}"
-    emitted = Counter((entry.key, entry.of) for _, entry in _entries(history, "echoes"))
     due: Counter[tuple[str, Id | None]] = Counter(
         (k, entry.id) for k, entries in passed.items() for _, entry in entries
     )
@@ -351,7 +353,8 @@ def recovered(history: History, kind: Callable[[dict[str, Any]], str] = _nemesis
     """nemesis (or what `kind` makes of an action) -> ns from each injection to the next call in each partition that it
     hit and no other injection did.
 
-    From its start where another process can take over at once; from its end where nobody can work meanwhile.
+    From its start where another process can take over at once; from its end where nobody can work meanwhile. What the
+    processes that it killed did in their last moments is no recovery.
     """
     by_unit: dict[Unit, list[Effect]] = defaultdict(list)
     for effect in sorted(history.effects, key=lambda each: each.start):
@@ -360,11 +363,13 @@ def recovered(history: History, kind: Callable[[dict[str, Any]], str] = _nemesis
     for action in history.actions:
         pids = action.get("pids")
         since = action["at"] if pids is not None else action["end"]
+        gone = frozenset(pids or ()) if "killed" in action else frozenset[int]()
         for effects in by_unit.values():
             before = _last_before(effects, action["at"])
             if before is None or (pids is not None and effects[before].pid not in pids):
                 continue
-            after = next((each for each in effects[before + 1 :] if each.start >= since), None)
+            later = (each for each in effects[before + 1 :] if each.start >= since and each.pid not in gone)
+            after = next(later, None)
             if after is not None and not _crossed(history, action, after.start):
                 found[kind(action)].append(after.start - since)
     return dict(found)

@@ -395,6 +395,16 @@ def test_keys_run_side_by_side_with_order_key() -> None:
     assert list(points.order(of))
 
 
+def test_what_was_done_out_of_turn_and_then_removed_has_all_of_its_traces_or_none() -> None:
+    of = good()
+    of.actions.append({"nemesis": "trim", "at": 1, "end": 2, "partition": P, "said": 1, "lost": ["1005-0"]})
+    assert list(points.inside(of)), "with order: partition nothing behind the cursor is done"
+    of.at_once = 4
+    assert not list(points.inside(of))
+    of.states[KEY]["n"] -= 1
+    assert list(points.inside(of))
+
+
 OWN = b'"{chaos:events:3}:own:sink"'
 MONITOR = (
     b'+1.2 [0 unix:/s] "EVALSHA" "1b" "2" ' + OWN + b' "{chaos:events:3}:events" "17" "5" "1" "0-0" "9-0" "1" "sink"',
@@ -459,6 +469,9 @@ def test_a_send_of_unknown_outcome_may_leave_a_copy() -> None:
 def test_recovery_is_measured_where_the_process_worked_and_nothing_else_broke() -> None:
     of = good()
     assert points.recovered(of) == {"kill-slice": [95 * MS]}
+    last = next(effect for effect in of.effects if effect.pid == A)
+    of.effects.append(last._replace(start=26 * MS, end=27 * MS))
+    assert points.recovered(of) == {"kill-slice": [95 * MS]}, "a last call of the one that was killed is none"
     of.actions.append({"nemesis": "stop-redis", "at": 60 * MS, "end": 70 * MS})
     assert "kill-slice" not in points.recovered(of)
 
