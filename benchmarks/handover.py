@@ -44,6 +44,7 @@ def main() -> None:
     """Run the rounds and print what they cost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--slowest", type=int, default=0, help="how many of each kind to show one by one")
     parser.add_argument("--importing", type=float, default=0.5, help="seconds that the handler's import takes")
     arguments = parser.parse_args()
     program = binary("valkey")
@@ -77,7 +78,7 @@ def main() -> None:
         stays.send_signal(signal.SIGTERM)
         stays.wait()
         server.close()
-    _report(place, marks)
+    _report(place, marks, arguments.slowest)
 
 
 def _send(place: Path, enough: threading.Event) -> None:
@@ -110,23 +111,25 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 
 
-def _report(place: Path, marks: list[tuple[str, int]]) -> None:
-    gaps: dict[str, list[float]] = {}
+def _report(place: Path, marks: list[tuple[str, int]], slowest: int) -> None:
+    gaps: dict[str, list[tuple[float, str]]] = {}
     last: dict[bytes, tuple[int, bytes]] = {}
     for line in (place / "effects").read_bytes().splitlines():
         text, partition, pid = line.split()
         at = int(text)
         before = last.get(partition)
         if before is not None and before[1] != pid:
-            kind = next((name for name, since in reversed(marks) if since <= at), "")
-            gaps.setdefault(kind, []).append((at - before[0]) / 1e6)
+            kind, since = next(((name, since) for name, since in reversed(marks) if since <= at), ("", at))
+            shown = f"partition {int(partition)}, {(before[0] - since) / 1e6:.0f} ms after the order to {kind}"
+            gaps.setdefault(kind, []).append(((at - before[0]) / 1e6, f"{shown}, by {int(before[1])} to {int(pid)}"))
         last[partition] = (at, pid)
     for kind, found in [*sorted(gaps.items()), ("all", [gap for each in gaps.values() for gap in each])]:
         found.sort()
-        middle, high = found[len(found) // 2], found[min(len(found) - 1, int(len(found) * 0.99))]
-        print(
-            f"{kind:8} {len(found):5} hand-overs, p50 {middle:6.0f} ms, p99 {high:6.0f} ms, worst {found[-1]:6.0f} ms"
-        )
+        middle, high = found[len(found) // 2][0], found[min(len(found) - 1, int(len(found) * 0.99))][0]
+        times = f"p50 {middle:6.0f} ms, p99 {high:6.0f} ms, worst {found[-1][0]:6.0f} ms"
+        print(f"{kind:8} {len(found):5} hand-overs, {times}")
+        for gap, words in found[-slowest:] if slowest and kind != "all" else ():
+            print(f"         {gap:6.0f} ms: {words}")
 
 
 if __name__ == "__main__":

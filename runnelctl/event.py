@@ -81,6 +81,7 @@ class Event(msgspec.Struct, eq=False, gc=False):
     _source: Source
     attempt: int = 1
     _value: Any = msgspec.UNSET
+    _key: Any = msgspec.UNSET
 
     @property
     def id(self) -> str:
@@ -120,9 +121,13 @@ class Event(msgspec.Struct, eq=False, gc=False):
     @property
     def key(self) -> str:
         """The routing key: from the entry, or from the record where a foreign sender left it out."""
-        fields = self._fields
-        key = fields[3] if len(fields) > 3 and fields[2] == b"key" else self._field(b"key")
-        return self._source.key_of(self.value) if key is None else key.decode("utf-8", "surrogateescape")
+        key = self._key
+        if key is _UNSET:
+            fields = self._fields
+            found = fields[3] if len(fields) > 3 and fields[2] == b"key" else self._field(b"key")
+            key = self._source.key_of(self.value) if found is None else found.decode("utf-8", "surrogateescape")
+            self._key = key
+        return key  # type: ignore[no-any-return]
 
     @property
     def partition(self) -> int:

@@ -25,6 +25,7 @@ class Partition:
         self.events = keys.events(topology, STREAM, number)
         self.own = keys.own(topology, STREAM, number, PROCESSOR)
         self.out = f"{self.tag}:out"
+        self.parked = keys.parked(topology, STREAM, number, PROCESSOR)
         self.failures = keys.failures(topology, STREAM, number, PROCESSOR)
 
     def run(self, name: str, names: Sequence[Word], args: Sequence[Word]) -> Any:
@@ -37,8 +38,11 @@ class Partition:
 
     # --- scripts
 
-    def acquire(self, nonce: Word, owner: str = "a/0", dead: Word = "", start: str = "earliest") -> list[str]:
-        return self._words("lease_acquire", [self.own, self.events], [nonce, owner, dead, start, PROCESSOR])
+    def acquire(
+        self, nonce: Word, owner: str = "a/0", dead: Word = "", start: str = "earliest", record: str = ""
+    ) -> list[str]:
+        names = [self.own, self.events, self.parked]
+        return self._words("lease_acquire", names, [nonce, owner, dead, start, PROCESSOR, record])
 
     def commit(
         self, epoch: Word, nonce: Word, seq: Word, expected: str, new: str, n: int,

@@ -18,6 +18,7 @@ from runnelctl.store import endpoint as endpoints
 from tests.waiting import wait_until
 
 _PR_SET_PDEATHSIG = 1
+_ANSWERS = (b"+PONG", b"-NOAUTH", b"-MASTERDOWN")
 
 
 class Server:
@@ -41,6 +42,7 @@ class Server:
             *("--appendonly", "yes" if appendonly else "no", "--logfile", str(self.directory / "log"), *config),
         )
         self._process: subprocess.Popen[bytes] | None = None
+        self._answers: tuple[bytes, ...] = _ANSWERS
 
     @property
     def pid(self) -> int:
@@ -77,6 +79,14 @@ class Server:
                 break
         raise AssertionError(f"{self._binary} does not start:\n{self.log}")
 
+    def start_loading(self) -> None:
+        """Start it and return when it answers, be it that it reads its file still."""
+        self._answers = (*_ANSWERS, b"-LOADING")
+        try:
+            self.start()
+        finally:
+            self._answers = _ANSWERS
+
     def stop(self) -> None:
         """SIGTERM, and wait until it has ended."""
         self._end(signal.SIGTERM)
@@ -106,7 +116,7 @@ class Server:
                 connection.settimeout(5)
                 connection.connect(str(self.socket))
                 connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith((b"+PONG", b"-NOAUTH", b"-MASTERDOWN"))
+                return connection.recv(64).startswith(self._answers)
         except OSError:
             return False
 

@@ -21,7 +21,7 @@ def admitted(described: Topology, reached: Reached, base: Path, *, rolling: bool
     """Settle with Redis what must be settled before anything runs. Raises RedisUnfit, RedisUnreachable, and UsageError
     if live hosts run another version of the file; if `rolling`, only where both can't run side by side."""
     gone = {home.member for home in homes.found(base, described.name) if not home.alive}
-    with connect.client(reached.endpoint, timeout_ms=5_000, client_name="runnelctl:up") as client:
+    with connect.line(reached.endpoint, timeout_ms=5_000, client_name="runnelctl:up") as client:
         return admission.admit(
             client, reached.endpoint, described, topology.digest(described), topology.describe(described),
             topology.differences, gone.__contains__, changes.conflicts if rolling else None,

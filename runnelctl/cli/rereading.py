@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from runnelctl import errors, topology
-from runnelctl.cli import check
 from runnelctl.core import changes, reload
 from runnelctl.core.model import Topology
 from runnelctl.store import admission, connect
@@ -19,6 +18,8 @@ from runnelctl.store.endpoint import Endpoint
 def reread(old: Topology, endpoint: Endpoint, overrides: Mapping[str, str | None]) -> tuple[Topology, str] | None:
     """The topology as its file has it now, and its digest; None if anything is wrong with it, which is on stderr then.
     `old`: what the host was started with, `overrides`: by which flags."""
+    from runnelctl.cli import check  # `up` need not wait for what only a reload needs
+
     examined, problems = check.everything(Path(old.file), dict(overrides))
     for problem in problems:
         click.echo(str(problem), err=True)
@@ -30,7 +31,7 @@ def reread(old: Topology, endpoint: Endpoint, overrides: Mapping[str, str | None
         click.echo(f"{old.file}: {'; '.join(refused)}: stop every host, and start it with the new file", err=True)
         return None
     try:
-        with connect.client(endpoint, timeout_ms=5_000, client_name="runnelctl:reload") as client:
+        with connect.line(endpoint, timeout_ms=5_000, client_name="runnelctl:reload") as client:
             admission.readmit(client, endpoint, new, topology.describe(new), changes.conflicts)
     except errors.RunnelctlError as error:
         click.echo(str(error), err=True)

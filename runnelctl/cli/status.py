@@ -55,7 +55,7 @@ def command(file: Path, watch: bool, once: bool, wide: bool, check: bool, as_jso
         sys.stdout.reconfigure(errors="replace")  # a terminal without an ellipsis shows a question mark
     with reach(described.redis, described.name) as reached:
         timeout_ms = LIVE_TIMEOUT_MS if live else TIMEOUT_MS
-        with connect.client(reached.endpoint, timeout_ms=timeout_ms, client_name="runnelctl:status") as client:
+        with connect.line(reached.endpoint, timeout_ms=timeout_ms, client_name="runnelctl:status") as client:
             show = _Show(described, reached, file, wide=wide, as_json=as_json, terminal=terminal)
 
             def read() -> Reading:

@@ -84,7 +84,7 @@ def _chosen(described: Topology, only: str | None) -> list[str]:
 
 def _notes(described: Topology, reached: Reached, fitness: Fitness, chosen: list[str]) -> list[str]:
     """Lift halts, since starting again is a retry; returns what is worth saying."""
-    with connect.client(reached.endpoint, timeout_ms=5_000, client_name="runnelctl:up") as client:
+    with connect.line(reached.endpoint, timeout_ms=5_000, client_name="runnelctl:up") as client:
         lifted = admission.lift_halts(client, reached.endpoint, described, chosen)
     server = f"{'embedded ' if reached.embedded else ''}{fitness.server.capitalize()} {fitness.version}"
     notes = [f"{server}, {fitness.durability}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from typing import Any, Self
 
@@ -20,6 +21,9 @@ from runnelctl.store.produce import Pause
 
 #: Windows of one `send_many` under way: one travels while the next is being encoded.
 _AHEAD = 2
+#: Queued and under way of all callers together; with more, a send waits for its turn before it queues anything.
+QUEUED_BYTES = 64 * 1024 * 1024
+_RECORD_BYTES = 500
 
 
 class Client(Sender):
@@ -32,6 +36,8 @@ class Client(Sender):
         self._producer = self._new_producer()
         self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._queued_bytes = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -49,6 +55,8 @@ class Client(Sender):
     async def send(self, stream: str, record: Any, key: str | None = None, headers: Headers | None = None) -> str:
         """As `BlockingClient.send`. Cancelling the caller does not take back a record that is already queued."""
         codec = self.codec(stream)
+        if self._waiting or self._queued_bytes >= QUEUED_BYTES:
+            await self._turn()
         return (await self._start(codec.stream, [codec.encode(record, key)], self._header_fields(headers)))[0]
 
     async def send_many(
@@ -64,6 +72,8 @@ class Client(Sender):
         started: list[asyncio.Future[list[str]]] = []
         try:
             async for window in windows_of(codec, records, key):
+                if self._waiting or self._queued_bytes >= QUEUED_BYTES:
+                    await self._turn()
                 started.append(self._start(codec.stream, window, fields))
                 await asyncio.sleep(0)  # lets the window leave before the next one is encoded
                 if len(started) >= _AHEAD:
@@ -107,11 +117,33 @@ class Client(Sender):
             raise errors.UsageError("this client was made before a fork: connect again in the child process")
         future: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be left to ask
-        self._producer.add(stream, window, headers, Batch(len(window), lambda batch: _tell(future, batch)))
+        size = sum(len(each.data) + _RECORD_BYTES for each in window)
+
+        def settled(batch: Batch) -> None:
+            self._queued_bytes -= size
+            self._call_next()
+            _tell(future, batch)
+
+        self._queued_bytes += size
+        self._producer.add(stream, window, headers, Batch(len(window), settled))
         self._more.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._flush(), name="runnelctl-send")
         return future
+
+    async def _turn(self) -> None:
+        """Wait until there is room, behind everybody who came before: sends keep their order."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        finally:
+            self._waiting.remove(turn)
+            asyncio.get_running_loop().call_soon(self._call_next)  # once this one has queued its records
+
+    def _call_next(self) -> None:
+        if self._waiting and self._queued_bytes < QUEUED_BYTES and not self._waiting[0].done():
+            self._waiting[0].set_result(None)
 
     async def _flush(self) -> None:
         """The only coroutine that touches the connection, and nobody's to cancel: a caller who is cancelled between a

@@ -11,7 +11,7 @@ STABLE_RUN_S = 30.0
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 LONGEST_PAUSE_BLAMED_S = 0.5  # the policy limits these deaths, and partitions may wait meanwhile
-SPARED_IDLE_DEATHS = 2  # of a slot within the window; what it ran may go on elsewhere
+PROOF_S = 1.0  # who took over from the dead and lives so long does not die of the same
 READY_LIMIT_S = 60.0
 SILENCE = 2.0  # ttls; whose loop does not turn for so long, with no event to blame, is put down
 
@@ -67,8 +67,9 @@ def after_death(
     the budget its processor halts, and the other processors of the host go on.
 
     Its partitions may go on elsewhere meanwhile only if that can't carry a killer round: somebody was charged for the
-    death and stays, or it came from outside, which is believed twice. And only while the other slices of its processor
-    are well (`others_well`): whatever kills one slice after the other waits for the first to be back.
+    death and stays, or it came from outside, which is believed within the budget. And only while the other slices of
+    its processor are well (`others_well`: they run, or died more than PROOF_S ago): whatever kills one slice right
+    after the other waits for the first to be back.
     """
     if asked:
         return Next(Fate.GONE, 0.0, history)
@@ -81,7 +82,7 @@ def after_death(
     after = replace(history, streak=streak, idle_deaths=idle)
     if len(idle) > CRASH_BUDGET:
         return Next(Fate.CRASH_LOOP if ready or reopening else Fate.UNSTARTABLE, 0.0, after)
-    spared = others_well and (in_flight or (killed and len(idle) <= SPARED_IDLE_DEATHS))
+    spared = others_well and (in_flight or killed)
     if streak == 1:
         return Next(Fate.RESTART, 0.0, after, spared)
     longest = LONGEST_PAUSE_BLAMED_S if in_flight else LONGEST_PAUSE_S

@@ -7,8 +7,11 @@ reach Redis in between starts its watch anew: an outage must not look like every
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+_AFTER_S = 0.001  # so that who looks then finds it over, whatever the arithmetic of clocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +47,9 @@ def expired(watch: Watch, me: str, now: float, ttl_s: float) -> list[tuple[str, 
         for member, sighting in sorted(watch.seen.items())
         if member != me and now - sighting.since >= ttl_s
     ]
+
+
+def next_look(watch: Watch, me: str, now: float, ttl_s: float) -> float:
+    """When the first of those that stand still and are not expired yet will be, if it does not move; inf for none."""
+    due = (sighting.since + ttl_s + _AFTER_S for member, sighting in watch.seen.items() if member != me)
+    return min((at for at in due if at > now), default=math.inf)

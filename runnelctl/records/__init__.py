@@ -1,6 +1,7 @@
 """From a record to the entry that holds it and back, strict in both directions, without Redis.
 
 codec         one stream's: record -> checked bytes, key, partition; bytes -> value
+quick         the same for most records that are sent, in one go
 keys          the routing key, its partition, headers
 forms, flat   how a record becomes bytes (json, msgpack, a user's own), or an entry's fields
 compression   smaller bytes, and back within bounds

@@ -16,7 +16,7 @@ from runnelctl.core.encoded import Encoded
 from runnelctl.core.model import Stream
 from runnelctl.errors import RecordError
 from runnelctl.event import Event, FlatEvent
-from runnelctl.records import classes, compression, forms, keys, limits, validation, wording
+from runnelctl.records import classes, compression, forms, keys, limits, quick, validation, wording
 from runnelctl.records.flat import Flat
 
 
@@ -51,6 +51,8 @@ class Codec:
         `key` overrides the stream's key field. Raises RecordError for anything that a reader could not get back as it
         was: NaN, non-string keys, lone surrogates, too deep, too large, no key; against class or schema (`validate`).
         """
+        if key is None and type(record) is dict and (encoded := self._quick(record)) is not None:
+            return encoded
         if isinstance(record, _BYTES):
             raise RecordError("a record is a value, not bytes: decode it first")
         if self._is_flat:
@@ -210,6 +212,12 @@ class Codec:
     @functools.cached_property
     def _place(self) -> Callable[[bytes], int]:
         return keys.placing(self.stream)
+
+    @functools.cached_property
+    def _quick(self) -> quick.Quick:
+        if not self.is_text or self._checks_class or self._path is None or len(self._path) > 1:
+            return quick.nothing
+        return quick.encoder(self._path[0], self._place, self.validate if self._checks_schema else None)
 
     @functools.cached_property
     def _form(self) -> forms.Form:

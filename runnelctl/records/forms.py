@@ -14,7 +14,7 @@ from runnelctl.errors import RecordError
 from runnelctl.records import classes, compression, imported, limits, wording
 from runnelctl.records.classes import RecordClass
 
-_encode_json = msgspec.json.Encoder(enc_hook=classes.unencodable).encode
+encode_json = msgspec.json.Encoder(enc_hook=classes.unencodable).encode
 decode_json = msgspec.json.Decoder().decode
 _encode_msgpack = msgspec.msgpack.Encoder(enc_hook=classes.unencodable_binary).encode
 _decode_msgpack = msgspec.msgpack.Decoder().decode
@@ -44,7 +44,7 @@ class Json:
 
     def encode(self, record: Any) -> bytes:
         try:
-            return _encode_json(record)
+            return encode_json(record)
         except Exception as error:
             raise _refused(error, "JSON") from None
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runnelctl.runtime.lane import Lane
     from runnelctl.runtime.slice import Slice
 
+ROUND_BYTES = 32 * 1024 * 1024  # of effects that travel together; of a single commit there may be more
 SHORT_PAUSE_S = 0.05  # before a server is asked again whether enough vouches for a commit
 SHORT = "durability"  # who has trouble when less vouches for a commit than is asked
 REFUSED = "commits"  # who has trouble when the connection stands and the server won't commit
@@ -105,11 +106,15 @@ class Committer:
     async def _round(self, wire: Wire, lanes: dict[Lane, None]) -> None:
         """One commit of every lane that has one, in one write."""
         sent: list[tuple[Lane, asyncio.Future[Any]]] = []
-        for lane in lanes:
+        size, waiting = 0, iter(lanes)
+        for lane in waiting:
             if lane.ended is not None:
                 lane.ledger.resolve_ended()
             elif (commit := lane.ledger.next_commit()) is not None:
                 sent.append((lane, commit.start(wire, lane.unit.processor)))
+                size += lane.ledger.in_flight_bytes
+                if size >= ROUND_BYTES:
+                    self._dirty.update(dict.fromkeys(waiting))  # the rest is first in the next round
         trouble: Exception | None = None
         short = await self._short(wire, self._demand) if self._demand is not None and sent else False
         for lane, future in sent:

@@ -11,13 +11,27 @@ from typing import Any
 from runnelctl import errors
 from runnelctl.core import keys
 from runnelctl.event import Event
-from runnelctl.records import Codec, header_fields
-from runnelctl.runtime.states import STATES_KEPT, Effect, States, StateUnavailable
+from runnelctl.records import Codec, Encoded, header_fields
+from runnelctl.runtime.states import Effect, States, StateUnavailable
 from runnelctl.store.wire import Argument
 
-__all__ = ["STATES_KEPT", "Context", "Effect", "StateUnavailable", "States"]
+__all__ = ["Context", "Effect", "StateUnavailable", "States"]
 
-_events_key = functools.lru_cache(4096)(keys.events)  # asked for per emit
+
+class _Names(dict[int, str]):
+    """What the partitions of a stream are called in Redis; made when they are first asked for, since it is per emit."""
+
+    def __init__(self, topology: str, stream: str) -> None:
+        self._topology, self._stream = topology, stream
+
+    def __missing__(self, partition: int) -> str:
+        name = self[partition] = keys.events(self._topology, self._stream, partition)
+        return name
+
+
+#: Shared by all partitions of a slice.
+_names = functools.cache(_Names)
+_Outlet = tuple[Callable[[Any, str | None], Encoded], _Names, int]  # to encode, where to, the stream's capacity
 
 
 class Context:
@@ -44,6 +58,7 @@ class Context:
         self._codecs = codecs
         self._capacities = capacities
         self._states = states
+        self._outlets: dict[str, _Outlet] = {}
         self.event: Event | None = None  # the one in the handler; None in a batch
         self.confined_to: Event | None = None  # other keys' events are in handlers: only this one's state may be used
         #: What middleware may set: headers that every emit gets, unless it has them itself.
@@ -62,12 +77,9 @@ class Context:
         `key` overrides the record's own routing key. Raises RecordError for a record that does not fit the stream,
         UsageError for a stream that the topology does not declare.
         """
-        codec = self._codecs.get(stream)
-        if codec is None:
-            known = ", ".join(self._codecs)
-            raise errors.UsageError(f"ctx.emit: stream {stream!r} is not declared in the topology (declared: {known})")
-        encoded = codec.encode(record, key)
-        target, capacity = _events_key(self._topology, stream, encoded.partition), self._capacities[stream]
+        encode, names, capacity = self._outlets.get(stream) or self._outlet(stream)
+        encoded = encode(record, key)
+        target = names[encoded.partition]
         if self.stamp is not None:
             headers = {**self.stamp(), **(headers or {})}
         if headers or not encoded.key or encoded.fields is not None:
@@ -79,6 +91,15 @@ class Context:
         else:
             self.emits.append(("E", target, (capacity, encoded.data, encoded.key)))
         self.touched = True
+
+    def _outlet(self, stream: str) -> _Outlet:
+        """What emits into a stream need, looked up at the first."""
+        codec = self._codecs.get(stream)
+        if codec is None:
+            known = ", ".join(self._codecs)
+            raise errors.UsageError(f"ctx.emit: stream {stream!r} is not declared in the topology (declared: {known})")
+        outlet = self._outlets[stream] = codec.encode, _names(self._topology, stream), self._capacities[stream]
+        return outlet
 
     @property
     def state(self) -> dict[str, Any]:
@@ -97,8 +118,10 @@ class Context:
         mapping = self.opened.get(key)
         if mapping is None:
             self.touched = True
-            self._states.begin(key)
-            mapping = self.opened[key] = self._states.open(key)
+            states = self._states
+            if states.expire:
+                states.begin(key)
+            mapping = self.opened[key] = states.open(key)
         return mapping
 
     def collect(self) -> list[Effect]:
@@ -116,7 +139,8 @@ class Context:
         self.reset()
 
     def reset(self) -> None:
+        """Ready for the next call."""
+        self.opened.clear()
         self.emits = []
-        self.opened = {}
         self._own_of = None
         self.touched = False

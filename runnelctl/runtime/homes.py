@@ -17,9 +17,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from runnelctl.errors import RunnelctlError
+from runnelctl.runtime.processes import started
 
 FOLDER = ".runnelctl"
 LOG = "up.log"
@@ -114,20 +113,6 @@ def _created(
 def early_log(base: Path, name: str, pid: int) -> Path:
     """Where a detached host writes before it has a home."""
     return base / FOLDER / name / f"up.{pid}.log"
-
-
-def started(pid: int) -> str:
-    """When a process started, in whatever unit the system has; equal only for one and the same process. Empty if it
-    is gone."""
-    try:
-        # The command's name may hold blanks and brackets; what follows its last bracket is fields 3 and on.
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        pass
-    try:
-        return str(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return ""
 
 
 def _write(home: Home) -> None:

@@ -10,26 +10,49 @@ from runnelctl.event import Event
 
 READ_EVENTS = 4_096  # of all lanes together: small enough for the processor's caches, large enough to amortise a read
 LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000
-BUFFER_BYTES = 8 * 1024 * 1024
+BUFFER_BYTES = 8 * 1024 * 1024  # of a lane
+HELD_BYTES = 128 * 1024 * 1024  # of all lanes of a slice: with many, each has less
 REPLY_BYTES = 32 * 1024 * 1024
+WINDOW_SHARES = 4
+ENTRY_BYTES = 400  # what an entry takes in memory beside its bytes
+_LEAST_BYTES = 100.0
 
 
-def read_count(lanes: int, behind: int, event_bytes: float) -> int:
+def read_count(lanes: int, behind: int, event_bytes: float, most_bytes: float = BUFFER_BYTES) -> int:
     """How many events of each of so many lanes to ask for, where `behind` of them have events for sure, of so many
-    bytes at the most."""
+    bytes at the most. `most_bytes`: what a lane may hold."""
     share = max(LANE_EVENTS_LEAST, min(LANE_EVENTS_MOST, READ_EVENTS // (behind or lanes)))
-    return max(1, min(share, int(min(BUFFER_BYTES, REPLY_BYTES / lanes) / event_bytes)))
+    return max(1, min(share, int(min(most_bytes, REPLY_BYTES / lanes) / event_bytes)))
+
+
+def lane_bytes(lanes: int) -> float:
+    """How much a lane may hold in a slice of so many lanes."""
+    return min(BUFFER_BYTES, HELD_BYTES / max(1, lanes))
+
+
+def window_events(lanes: int, event_bytes: float) -> int:
+    """How many events may be out of the intake and not done, with `order: key`: a few times what it holds, since so
+    many handlers run at once. At least one."""
+    return max(1, int(WINDOW_SHARES * lane_bytes(lanes) / max(event_bytes, _LEAST_BYTES)))
+
+
+def mean_bytes(entries: list[Any]) -> float:
+    """How much one of these entries takes."""
+    return ENTRY_BYTES + sum(sum(map(len, fields)) for _, fields in entries) / len(entries)
 
 
 class Intake:
     """Replies as they came, in order. `fetched` is the id of the last entry in it, or where to read on from."""
 
-    __slots__ = ("_least", "_replies", "_room", "asked", "behind", "count", "event_bytes", "fetched", "total")
+    __slots__ = (
+        "_least", "_most_bytes", "_replies", "_room", "asked", "behind", "count", "event_bytes", "fetched", "total",
+    )  # fmt: skip
 
     def __init__(self, cursor: bytes) -> None:
         self._replies: deque[list[Any]] = deque()
         self.count = self.total = 0  # held now; taken in since the read session began
-        self.event_bytes = 0.0  # the mean of the last reply; 0 before the first
+        self.event_bytes = 0.0  # what to expect of one, by what came; 0 before anything did
+        self._most_bytes: float = BUFFER_BYTES
         self.fetched = cursor
         self.asked: bytes | None = None  # the read under way asks for what follows this id; None: for nothing of ours
         self.behind = True  # as far as is known, Redis has more than was read
@@ -38,16 +61,16 @@ class Intake:
     @property
     def has_room(self) -> bool:
         """Whether another read is welcome. One may be here while the next is under way: that is the read-ahead."""
-        return self.count <= self._room and self.count * self.event_bytes < BUFFER_BYTES
+        return self.count <= self._room and self.count * self.event_bytes < self._most_bytes
 
     def want(self, events: int) -> None:
         """The handler is to get so many at once: never be full with fewer."""
         self._least = max(self._least, events)
         self._room = max(self._room, events)
 
-    def ask(self, count: int) -> bytes:
-        """A read goes out that brings up to `count` entries; returns after which id."""
-        self._room = max(self._least, count)
+    def ask(self, count: int, most_bytes: float = BUFFER_BYTES) -> bytes:
+        """A read goes out that brings up to `count` entries; returns after which id. `most_bytes` may be held."""
+        self._room, self._most_bytes = max(self._least, count), most_bytes
         self.asked = self.fetched
         return self.fetched
 
@@ -57,7 +80,12 @@ class Intake:
         self.count += len(entries)
         self.total += len(entries)
         self.fetched = entries[-1][0]
-        self.event_bytes = event_bytes
+        self.expect(event_bytes)
+
+    def expect(self, event_bytes: float) -> None:
+        """So large were the last ones. Larger ones are believed at once, smaller ones step by step: there was a reason
+        to be careful."""
+        self.event_bytes = max(event_bytes, self.event_bytes / 2, _LEAST_BYTES)
 
     def take(self, size: int, *, gather: bool) -> list[Any]:
         """At most `size` entries, at least one. Several replies are joined only to `gather` a batch."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from runnelctl.core import membership
+from runnelctl.core import backoff, membership
 from runnelctl.errors import RunnelctlError
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import leadership, listening, loglines, neighbours, reports, signals, standins
@@ -31,7 +31,6 @@ from runnelctl.runtime.trimmer import Trimmer
 from runnelctl.store import members
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
-RETRY_LONGEST_S = 1.0
 DRAIN_LOOK_S = 0.1  # how often `up --drain` asks whether all is done; nothing else here asks without a reason
 MARGIN = 0.125  # of the ttl: how much earlier than others may expel us we stop
 
@@ -55,7 +54,8 @@ class Keeper:
         self._wake = asyncio.Event()
         self._wake.set()
         self._news = True  # membership or ownership may have changed since we looked
-        self._beat_due = 0.0
+        self._beat_due = self._look_due = 0.0
+        self._put_off = False  # a look waits for its time
         self._counter = random.getrandbits(48)
         self._resting: set[int] = set()  # slots whose slice is being replaced
         self._entry = ""  # what we said of ourselves last
@@ -63,7 +63,7 @@ class Keeper:
         self._members: dict[str, bytes] = {}
         self._joined = False
         self._said_stopping = False
-        self._outage = False
+        self._failures = 0  # connections in a row; an outage is said once
 
     async def main(self) -> int:
         """Keep until told to stop and every lease is released; returns the exit code."""
@@ -76,14 +76,15 @@ class Keeper:
                 await self._serve()
                 return 0
             except (ConnectionLost, ReplyError) as error:
-                if not self._outage:
+                if not self._failures:
                     self.log.warning("Redis: %s; trying again until it is back", error)
-                self._outage = True
+                self._failures += 1
                 if self.board.q[cells.H_STOPPING] and self._children_gone():
                     self.log.warning("leaving without Redis; our leases run out after %.0f s", self.ttl_s)
                     return 0
                 await self._revive()
-                await asyncio.sleep(random.random() * min(RETRY_LONGEST_S, self.ttl_s / 8))
+                jitter, longest_s = 0.2 + 0.8 * random.random(), min(backoff.LONGEST_S, self.ttl_s / 8)
+                await asyncio.sleep(backoff.pause_s(self._failures, jitter, longest_s=longest_s))
 
     async def _revive(self) -> None:
         """An embedded server that died with its warden has nobody else to start it again."""
@@ -107,17 +108,17 @@ class Keeper:
         try:
             await self._beat(wire)
             self._wake.set()
-            if self._outage:
-                self.log.warning("Redis is back")
-                self._outage = False
             while not await self._round(wire):
-                pass
+                if self._failures:
+                    self.log.warning("Redis is back")
+                    self._failures = 0
         finally:
             wire.close()
 
     async def _round(self, wire: Wire) -> bool:
         """One turn: beat when it is time, follow the board, make ownership what it should be. True: all done."""
-        timeout_s = max(0.0, self._beat_due - monotonic())
+        due = min(self._beat_due, self._look_due) if self._put_off else self._beat_due
+        timeout_s = max(0.0, due - monotonic())
         if self.drain is not None:
             timeout_s = min(timeout_s, DRAIN_LOOK_S)
         try:
@@ -134,13 +135,16 @@ class Keeper:
         resting = {slot.index for slot in self.host.plan.slots if standins.resting(self.host, slot.index)}
         here, self._resting = resting != self._resting, resting  # concerns nobody else: no beat, which takes its time
         changed = reports.entry(self.host) != self._entry  # a slice became ready, so that others may hand over to it
-        if self.rolling.done() or changed or self._news or monotonic() >= self._beat_due:
+        self._put_off = monotonic() < self._look_due and not stopping
+        if self.rolling.done() or changed or (self._news and not self._put_off) or monotonic() >= self._beat_due:
             await self._beat(wire)  # also the way to learn who is there now, and to say that we leave
-        news, self._news = self._news, False
         released = await self.tenure.reap(wire)
         released = await self.leadership.reap(wire) or released
-        await self.leadership.settle(wire, self._members, look=news or released, stopping=stopping)
-        await self.tenure.settle(wire, self._members, look=news or released or here, stopping=stopping)
+        self._news = self._news or released
+        if self._put_off:
+            self._news = self._news or here
+        else:
+            await self._settle(wire, here=here, stopping=stopping)
         if changed:
             await members.tell(wire, self.topology.name, "changed", member=self.host.member)
         if released:
@@ -154,6 +158,16 @@ class Keeper:
             await self.server.look(wire, monotonic())
             self._conclude(await self.drain.look(wire) if self.drain is not None else cells.OUTCOME_NONE)
         return False
+
+    async def _settle(self, wire: Wire, *, here: bool, stopping: bool) -> None:
+        """Look, if there is a reason, and make ownership what it should be. The next look comes no sooner than this one
+        took: of fifty hosts that come or go, each says so, and a look at thousands of partitions takes its time."""
+        began = monotonic()
+        news, self._news = self._news, False
+        await self.leadership.settle(wire, self._members, look=news, stopping=stopping)
+        await self.tenure.settle(wire, self._members, look=news or here, stopping=stopping)
+        now = monotonic()
+        self._look_due = now + min(now - began, self.ttl_s / 4)
 
     def _conclude(self, outcome: int) -> None:
         """Tell the supervisor when there is no reason to go on."""
@@ -226,6 +240,7 @@ class Keeper:
         """Notice joins and leaves, and expel the dead: by their silence, or by their lock if they lived here."""
         now = monotonic()
         self._watch = membership.look(self._watch, found, now, self.ttl_s)
+        self._beat_due = min(self._beat_due, membership.next_look(self._watch, self.host.member, now, self.ttl_s))
         dead = membership.expired(self._watch, self.host.member, now, self.ttl_s)
         dead += neighbours.dead(self.host, found)
         for member, entry in dead:

@@ -19,6 +19,7 @@ from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import keyedfailures, suspicion, workload
 from runnelctl.runtime.context import Context
+from runnelctl.runtime.intake import window_events
 from runnelctl.runtime.keyedledger import WINDOW, KeyedLedger
 from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.states import Effect
@@ -38,7 +39,7 @@ class KeyedLane(Lane):
         super().__init__(slice_, unit, grant, session)
         self._workers = 0
         self._idle: list[asyncio.Future[None]] = []  # of workers that have nothing to do
-        self._allowed = 1
+        self._allowed, self._stated = 1, WINDOW  # how many may be in handlers, and how many may wait with their states
         self._linked = self._over = self._held = False
         self._grounded: asyncio.Future[None] | None = None
         self._flying: dict[int, float] = {}  # a flight's first ordinal -> since when
@@ -118,9 +119,12 @@ class KeyedLane(Lane):
         if self.failed or self.stopping or self.resyncing or self.ended is not None:
             return 0
         ahead = len(self.events) if window == 1 else self._arrived - self.ledger.committed
-        return min(self.intake.count, window - ahead)
+        together = min(self._stated, window_events(len(self.slice.lanes), self.intake.event_bytes))
+        return max(0, min(self.intake.count, window - ahead, together - len(self.events)))
 
     async def _arrive(self, window: int) -> None:
+        if self.states.used:
+            self._stated = max(self.slice.processor.concurrency, self.ledger.relieve_states())
         room = self._room(window)
         if room <= 0:
             return

@@ -9,10 +9,11 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from runnelctl.core.keyorder import Passed
-from runnelctl.runtime.effects import size_of
+from runnelctl.runtime import workload
 from runnelctl.runtime.ledger import EFFECT_BYTES_PER_COMMIT, EFFECTS_PER_COMMIT, Ledger
 from runnelctl.runtime.states import Effect
 from runnelctl.store.leases import Commit, Session
+from runnelctl.store.wire import Argument
 
 if TYPE_CHECKING:
     from runnelctl.runtime.keyed import KeyedLane
@@ -103,6 +104,7 @@ class KeyedLedger(Ledger):
     def _cut(self, done: int) -> tuple[list[Effect], int, bytes]:
         """All that finished, in the order in which it did, or as much as fits into one script."""
         if self._void:
+            self.in_flight_bytes = 0
             return [], self.committed, self.cursor
         self._next_at = monotonic() + COMMIT_GAP_S
         taken: list[Effect] = []
@@ -112,15 +114,19 @@ class KeyedLedger(Ledger):
             if ordinal != _NO_ORDINAL:
                 told.add(ordinal, event_id)
             self._in_commit += 1
-            if effects:
+            if effects or self._sizes:
                 taken += effects
-                size += size_of(effects)
+                size += self._size_of_next(effects)
+        self.in_flight_bytes = size
         ids = told.ids()
         above = b" ".join([*ids, *self.remembered])
         if above != self._above:
             self._above = above
             taken.append(("A", self._names[0], (above, ids[-1] if ids else b"")))
         return taken, told.watermark, told.at
+
+    def _waiting_effects(self) -> deque[tuple[int, bytes, list[Effect]]]:
+        return self._finished
 
     def _drop(self) -> None:
         super()._drop()
@@ -131,9 +137,11 @@ class KeyedLedger(Ledger):
         super()._settled(commit)
         self.lane.nudge()  # there may be room for more events
 
-    @property
-    def _resting(self) -> bool:
-        return not self._finished and self.lane.resting
+    def _needed(self) -> set[Argument]:
+        """As Ledger._needed; and what was read for events that have arrived."""
+        lane = self.lane
+        arrived = {workload.key_or_none(event) for event in lane.events.values()}
+        return super()._needed().union(lane.states.redis_key(key) for key in arrived if key is not None)
 
 
 def _parts(event_id: bytes) -> tuple[int, int]:

@@ -155,6 +155,8 @@ class Lane:
             await ledger.progress()
             return []
         size = min(self.batch_size or (self.parking.run if self.parking.keys else room), room)
+        if self.states.used:
+            size = min(size, ledger.relieve_states())
         if ledger.done < self.session.suspect or ledger.done < self.alone_until or ledger.done < self.last_try_until:
             size = await suspicion.careful_size(self, size)
             if not size:
@@ -230,7 +232,7 @@ class Lane:
             elif now >= deadline:
                 self.idle()
                 await slice_.woken()
-            elif ledger.dirty_since and now - ledger.dirty_since >= slice_.commit_every_s:
+            elif ledger.dirty_since and (now - ledger.dirty_since >= slice_.commit_every_s or ledger.heavy):
                 self.idle()
                 await ledger.progress()
             else:
@@ -245,7 +247,7 @@ class Lane:
         slice_, q, ledger = self.slice, self.slice.board.q, self.ledger
         deadline = slice_.board.d[cells.H_DEADLINE]
         revoked = q[self.base + cells.U_GRANT] != self.grant or not q[self.base + cells.U_WANTED]
-        overdue = ledger.dirty_since and now - ledger.dirty_since >= slice_.commit_every_s
+        overdue = ledger.dirty_since and (now - ledger.dirty_since >= slice_.commit_every_s or ledger.heavy)
         if revoked or overdue or now >= deadline or slice_.trial.bars(self):
             self.nudge()
         else:

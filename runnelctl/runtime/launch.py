@@ -54,7 +54,7 @@ def host_of(
 def launch(host: Host, reached: Reached, lock: int, notes: Collection[str], reread: Reread) -> int:
     """Run a host until it ends; returns the exit code of `up`. `reread` is for SIGHUP."""
     if host.board.fd < 0:
-        _preload()
+        _preload(host.plan)
     keep = {lock} | ({reached.embedded.fd} if reached.embedded is not None else set())
     if host.board.fd >= 0:
         supervisor = Supervisor(host, _spawn_keeper, _spawn_child, keep | {host.board.fd}, reread)
@@ -65,7 +65,7 @@ def launch(host: Host, reached: Reached, lock: int, notes: Collection[str], rere
     return supervisor.run()
 
 
-def _preload() -> None:
+def _preload(plan: Plan) -> None:
     """What every child needs is loaded once, before the fork, and shared."""
     import asyncio
     import concurrent.futures.thread
@@ -73,9 +73,15 @@ def _preload() -> None:
     import jsonschema_rs
     import uvloop
 
-    from runnelctl.runtime import keeper, slice, tasks
+    from runnelctl.runtime import keeper, slice
+    from runnelctl.store import scripts
 
-    assert all((asyncio, concurrent.futures.thread, jsonschema_rs, uvloop, keeper, slice, tasks))
+    assert all((asyncio, concurrent.futures.thread, jsonschema_rs, uvloop, keeper, slice))
+    scripts.load_all()
+    if plan.tasks:
+        from runnelctl.runtime import tasks  # brings redis-py, for what they send
+
+        assert tasks
 
 
 def _spawn_keeper(host: Host) -> int:
@@ -96,10 +102,11 @@ def keeper(host: Host) -> int:
 
 def child_of(host: Host, slot: int, incarnation: int) -> int:
     """The body of the process that a slot is for; returns its exit code."""
-    from runnelctl.runtime import slice, tasks
-
     if host.plan.tasks_slot is not None and host.plan.tasks_slot.index == slot:
+        from runnelctl.runtime import tasks
+
         return tasks.run(host, incarnation)
+    from runnelctl.runtime import slice
 
     return slice.run(host, slot, incarnation)
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 EFFECTS_PER_COMMIT = 2_000
 EFFECT_BYTES_PER_COMMIT = 8 * 1024 * 1024
+EFFECT_BYTES_HELD = 16 * 1024 * 1024  # of a lane: with more of them not committed, no event is started
+EFFECT_BYTES_OF_ALL = 64 * 1024 * 1024  # of all lanes of a slice: with many, each may hold less
 FULL_PAUSE_S = 0.25
 _REFUSALS = {
     b"TYPE": "{} in Redis is of another type than an emit or a state needs",
@@ -40,6 +42,9 @@ class Ledger:
         self._names = unit_keys(lane.slice.topology.name, lane.unit)
         self.epoch, self.nonce = session.epoch, int(session.nonce)
         self.effects: deque[tuple[int, bytes, list[Effect]]] = deque()
+        self._sizes: deque[int] = deque()  # of the first that wait, as far as they were measured
+        self._measured_bytes = 0  # their sum
+        self.in_flight_bytes = 0
         self.in_flight: Commit | None = None
         self._waiting: asyncio.Future[None] | None = None
         self._block = ""
@@ -54,7 +59,7 @@ class Ledger:
         self.seq = session.seq
         self.run: list[Event] = []
         self.first = session.count + 1  # ordinal of run[0]
-        self.effects.clear()
+        self._forget_effects()
         self.dirty_since = 0.0  # 0: everything done is committed
         self._in_flight_done = session.count
         self._void = False  # something done was dropped: nothing after it may be committed before a new session
@@ -135,6 +140,48 @@ class Ledger:
             else:
                 await self.progress()
 
+    @property
+    def heavy(self) -> bool:
+        """Whether the effects that are not committed take as much as they may. For looks around, not per event."""
+        waiting, sizes = self._waiting_effects(), self._sizes
+        for index in range(len(sizes), len(waiting)):
+            sizes.append(size_of(waiting[index][2]))
+            self._measured_bytes += sizes[-1]
+        held = self._measured_bytes + (self.in_flight_bytes if self.in_flight is not None else 0)
+        return held > min(EFFECT_BYTES_HELD, EFFECT_BYTES_OF_ALL // max(1, len(self.lane.slice.lanes)))
+
+    def _waiting_effects(self) -> deque[tuple[int, bytes, list[Effect]]]:
+        """Effects that are in no commit yet, oldest first."""
+        return self.effects
+
+    def _size_of_next(self, effects: list[Effect]) -> int:
+        """The size of the first effects that wait, which go into a commit now: each is measured once."""
+        if not self._sizes:
+            return size_of(effects)
+        size = self._sizes.popleft()
+        self._measured_bytes -= size
+        return size
+
+    def _forget_effects(self) -> None:
+        self.effects.clear()
+        self._sizes.clear()
+        self._measured_bytes = 0
+
+    # --- between runs
+
+    def relieve_states(self) -> int:
+        """Let states go if the lane keeps too many: under load there is never a moment at which none is in use. Returns
+        how many events may have theirs here at once."""
+        states, lanes = self.lane.states, len(self.lane.slice.lanes)
+        if states.heavy(lanes):
+            states.prune(self._needed())
+        return states.at_once(lanes)
+
+    def _needed(self) -> set[Argument]:
+        """The keys in Redis of the states that must stay, since what is written there is not committed yet."""
+        under_way = self.in_flight.keys if self.in_flight is not None else ()
+        return {name for _, _, effects in self._waiting_effects() for _, name, _ in effects}.union(under_way)
+
     # --- what the committer calls
 
     def next_commit(self) -> Commit | None:
@@ -147,6 +194,7 @@ class Ledger:
             return None
         self._announcing = False
         effects, done, new = self._cut(target)
+        self.lane.states.grew(self.in_flight_bytes)
         last = done == target and not self._aside(done) and (self._closing or bool(self._block))
         names: list[Argument] = [*self._names]
         commit = Commit(
@@ -163,9 +211,11 @@ class Ledger:
         while self.effects and self.effects[0][0] <= done:
             ordinal, event_id, effects = self.effects.popleft()
             taken += effects
-            size += size_of(effects)
+            size += self._size_of_next(effects)
             if len(taken) >= EFFECTS_PER_COMMIT or size >= EFFECT_BYTES_PER_COMMIT:
+                self.in_flight_bytes = size
                 return taken, ordinal, event_id
+        self.in_flight_bytes = size
         in_run = done - self.first
         new = self.run[in_run]._id if self.run and in_run >= 0 else self.done_id
         return taken, done, new if done > self.committed else self.cursor
@@ -213,13 +263,6 @@ class Ledger:
         self._show_cursor()
         if commit.release:
             self.lane.end(self._block_state)
-        elif self._resting:
-            self.lane.states.prune()
-
-    @property
-    def _resting(self) -> bool:
-        """Nothing is uncommitted, and nothing is in a handler."""
-        return self.done == self.committed and not self.run
 
     def _drop(self) -> None:
         """Forget what is not committed, and what was to block after it: it belongs to a history that is gone.
@@ -228,7 +271,7 @@ class Ledger:
         """
         self.in_flight, self._void = None, True
         self._block, self._block_state = "", cells.STATE_RELEASED
-        self.effects.clear()
+        self._forget_effects()
         self.done, self.done_id, self.dirty_since = self.committed, self.cursor, 0.0
 
     def drop_and_block(self, record: str, state: int) -> None:

@@ -6,12 +6,9 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 
-from runnelctl.core import keys
+from runnelctl.core import backoff, keys
 from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
-
-LONGEST_PAUSE_S = 1.0
-
 
 #: Called with each message, or with None where some may have been missed.
 Heard = Callable[[Mapping[str, str] | None], None]
@@ -20,7 +17,7 @@ Heard = Callable[[Mapping[str, str] | None], None]
 async def listen(endpoint: Endpoint, topology: str, who: str, heard: Heard) -> None:
     """Call `heard` with every message from now on, for ever; with None whenever some may have been missed, which is so
     at the start and after a lost connection. `who`: the connection's name in Redis."""
-    name, after = keys.control(topology), b""
+    name, after, failures = keys.control(topology), b"", 0
     while True:
         wire = None
         try:
@@ -34,6 +31,7 @@ async def listen(endpoint: Endpoint, topology: str, who: str, heard: Heard) -> N
                 heard(None)
             while True:
                 reply = await wire.call("XREAD", "COUNT", 100, "BLOCK", 5_000, "STREAMS", name, after)
+                failures = 0
                 for _, entries in reply or ():
                     after = entries[-1][0]
                     for _, fields in entries:
@@ -43,7 +41,8 @@ async def listen(endpoint: Endpoint, topology: str, who: str, heard: Heard) -> N
         finally:
             if wire is not None:
                 wire.close()
-        await asyncio.sleep(0.1 + random.random() * LONGEST_PAUSE_S)
+        failures += 1
+        await asyncio.sleep(backoff.pause_s(failures, 0.2 + 0.8 * random.random()))
 
 
 def _number(entry_id: bytes) -> tuple[int, int]:

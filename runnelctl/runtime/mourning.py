@@ -68,11 +68,15 @@ def _fate(host: Host, post: Post, slot: Slot, status: int, *, recycled: bool, st
         ready=board.q[base + cells.S_READY] == post.incarnation,
         killed=vitals.killed(status, post.cause),
         reopening=loaded and bool(board.q[base + cells.S_READY]),
-        in_flight=blamed, jitter=random.random(), others_well=_others_well(host, slot),
+        in_flight=blamed, jitter=random.random(), others_well=_others_well(host, slot, now),
     )  # fmt: skip
 
 
-def _others_well(host: Host, slot: Slot) -> bool:
-    """Whether all other slices of its processor here run."""
-    others = (each.index for each in host.plan.slots_of(slot.processor) if each.index != slot.index)
-    return all(standins.ready(host, index) for index in others)
+def _others_well(host: Host, slot: Slot, now: float) -> bool:
+    """Whether all other slices of its processor here run, or died long enough ago for what they died of to be gone."""
+    board = host.board
+    others = [each.index for each in host.plan.slots_of(slot.processor) if each.index != slot.index]
+    return all(
+        standins.ready(host, index) or now - board.d[board.slot(index) + cells.S_JUDGED] >= lifecycle.PROOF_S
+        for index in others
+    )

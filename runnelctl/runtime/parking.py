@@ -121,6 +121,7 @@ class Parking:
             self.asked.pop(key)
             return True
         if lane.states.used:
+            lane.ledger.relieve_states()
             await lane.slice.load_states(lane.states, [self._event(element) for element in elements])
         done = 0
         while done < len(elements) and await self._handle(key, elements[done]):

@@ -13,11 +13,12 @@ import asyncio
 import random
 from collections import deque
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from runnelctl.core import backoff
 from runnelctl.runtime.committer import Link
-from runnelctl.runtime.intake import read_count
+from runnelctl.runtime.intake import ENTRY_BYTES, REPLY_BYTES, lane_bytes, mean_bytes, read_count
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 BLOCK_MS = 5_000
 ANSWER_MS = 3_000  # beyond BLOCK, before the connection counts as dead
+MIXED_BYTES = 2 * 1024 * 1024  # from here on it matters whose entries of a reply are the large ones
 UNKNOWN_EVENT_BYTES = 1024 * 1024  # the guess before anything was read: start small, grow with what is seen
 GROUP = 32  # lanes known to have more, and as many of the others, in one read
 REFUSED = "reads"  # who has trouble when the connection stands and the server won't let us read
@@ -73,8 +75,25 @@ class Reader:
     def _next_lanes(self) -> tuple[list[Lane], int]:
         """Whom to read for now, and how many of them have more for sure; lanes that are not hungry any more drop out.
         None has: all of them."""
-        behind = _taken(self._behind, GROUP)
-        return behind + _taken(self._level, GROUP if behind else len(self._level)), len(behind)
+        behind = self._taken(self._behind, GROUP, REPLY_BYTES)
+        if behind:
+            return behind + self._taken(self._level, GROUP, REPLY_BYTES), len(behind)
+        return self._taken(self._level, len(self._level), inf), 0
+
+    def _taken(self, waiting: dict[Lane, None], most: int, most_bytes: float) -> list[Lane]:
+        """Take the first `most` off the queue, or as many as may each bring an event; those that are still hungry."""
+        taken: list[Lane] = []
+        for lane in islice(waiting, most):
+            most_bytes -= self._expected(lane)
+            if taken and most_bytes < 0:
+                break
+            taken.append(lane)
+        for lane in taken:
+            del waiting[lane]
+        return [lane for lane in taken if lane.hungry]
+
+    def _expected(self, lane: Lane) -> float:
+        return lane.intake.event_bytes or self._event_bytes
 
     async def _read(self, wire: Wire) -> None:
         """One XREAD, its entries handed to their lanes.
@@ -85,10 +104,10 @@ class Reader:
         lanes, behind = self._next_lanes()
         if not lanes:
             return
-        largest = max(lane.intake.event_bytes or self._event_bytes for lane in lanes)
-        count = read_count(len(lanes), behind, largest)
+        most_bytes = lane_bytes(len(self.slice.lanes))
+        count = read_count(len(lanes), behind, max(map(self._expected, lanes)), most_bytes)
         streams = [lane.events_key for lane in lanes]
-        asked = [lane.intake.ask(count) for lane in lanes]
+        asked = [lane.intake.ask(count, most_bytes) for lane in lanes]
         before = wire.bytes_received
         try:
             reply = None
@@ -113,7 +132,8 @@ class Reader:
 
     def _hand_out(self, lanes: list[Lane], asked: list[bytes], reply: list[Any], count: int, size: int) -> None:
         """Give each lane what is its own. Replies are in the order of the request and leave out who has nothing."""
-        mean = self._event_bytes = size / sum(len(entries) for _, entries in reply) if reply else self._event_bytes
+        if reply:
+            self._event_bytes = ENTRY_BYTES + size / sum(len(entries) for _, entries in reply)
         waking = bool(self._fed)
         found = iter(reply)
         name, entries = next(found, (b"", []))
@@ -129,8 +149,11 @@ class Reader:
             intake.behind = len(brought) == count
             if lane.hungry:
                 if brought:
-                    lane.feed(brought, mean)
+                    # While all is small, the mean will do for each.
+                    lane.feed(brought, self._event_bytes if size < MIXED_BYTES else mean_bytes(brought))
                     self._fed.append(lane)
+                elif intake.event_bytes:
+                    intake.expect(0)  # or one that once was large would keep the reads of its neighbours small
                 if lane.hungry:
                     (self._behind if intake.behind else self._level)[lane] = None
 
@@ -157,11 +180,3 @@ class Reader:
             return
         finally:
             self._interrupting = None
-
-
-def _taken(waiting: dict[Lane, None], most: int) -> list[Lane]:
-    """Take the first `most` off the queue; those that are still hungry."""
-    taken = list(islice(waiting, most))
-    for lane in taken:
-        del waiting[lane]
-    return [lane for lane in taken if lane.hungry]

@@ -11,7 +11,7 @@ from runnelctl.core.plan import Unit
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import leadership
 from runnelctl.runtime.host import Host
-from runnelctl.runtime.standins import starting
+from runnelctl.runtime.standins import absent, starting
 
 if TYPE_CHECKING:
     from runnelctl.runtime.tenure import Tenure
@@ -73,6 +73,8 @@ def entry(host: Host) -> str:
     about: dict[str, Any] = {"capacity": capacity, "digest": host.digest}
     if capacity and (unready := starting(host)):
         about["starting"] = unready
+    if capacity and (gone := absent(host)):
+        about["resting"] = gone
     if host.plan.tasks and not host.board.q[cells.H_STOPPING]:
         about["tasks"] = leadership.able(host)
     return json.dumps(about, separators=(",", ":"))

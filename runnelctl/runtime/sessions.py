@@ -49,6 +49,8 @@ async def read_again(lane: Lane, known: Known) -> Session:
             return session  # somebody took over, in one and the same history
         wire = await lane.slice.committer.side.get()
         try:
+            if not session.epoch and await leases.grouped(wire, lane.slice.topology.name, lane.unit):
+                return session  # only the own hash is gone: the keeper says so, and stops the partition
             loss = await _loss(wire, lane, known, session)
             if loss is not None:
                 await _say(wire, lane, loss, session)

@@ -13,8 +13,6 @@ import sys
 from time import monotonic
 from typing import Any
 
-import psutil
-
 from runnelctl import errors
 from runnelctl.core import keys, lifecycle
 from runnelctl.core.model import Order
@@ -22,7 +20,7 @@ from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, loglines, sessions, signals, workload
+from runnelctl.runtime import calls, loglines, processes, sessions, signals, workload
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
@@ -123,7 +121,7 @@ class Slice:
     def _beat(self) -> None:
         """Show on the board that the loop turns, and how large the process is."""
         self.board.d[self._cell(cells.S_BEAT)] = monotonic()
-        rss = psutil.Process().memory_info().rss
+        rss = processes.resident_bytes()
         self.board.q[self._cell(cells.S_RSS)] = rss
         limit, most = self.processor.max_memory_bytes, self.processor.max_events
         if limit is not None and rss > limit:

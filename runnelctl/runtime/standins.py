@@ -1,6 +1,6 @@
 """Who runs the partitions of a slice that is being replaced, that a reload added, or that died: the other slices of its
-processor on this host, until it or its successor is ready. Without them the partitions would wait for a fork and an
-import, and for the pause after deaths in a row.
+processor on this host, or those of other hosts if there are none here, until it or its successor is ready. Without them
+the partitions would wait for a fork and an import, and for the pause after deaths in a row.
 
 An event that a slice may have died of must not go round: a partition with a suspect waits for the successor, and so
 does everything where core/lifecycle.py finds that the killer may not be known.
@@ -26,8 +26,10 @@ class StandIns:
     def place(self, unit: Unit, chosen: Place | None, *, suspected: bool) -> Place | None:
         """Where the unit should run for now, `chosen` being where it belongs. `suspected`: a process may have died of
         its next event."""
-        if not self._resting or chosen is None or chosen[0] != self._host.member:
+        if not self._resting or chosen is None:
             return chosen
+        if chosen[0] != self._host.member:
+            return self._stays(unit, chosen) if suspected else chosen
         slots = self._host.plan.slots_of(unit.processor)
         slot = slots[chosen[1]].index
         if slot not in self._resting or (suspected and slot in self._bereft):
@@ -41,6 +43,15 @@ class StandIns:
         taker = there or min(awake, key=lambda slot: (self._load.get(slot.index, 0), slot.number))
         self._load[taker.index] = self._load.get(taker.index, 0) + 1
         return self._host.member, taker.number
+
+    def _stays(self, unit: Unit, chosen: Place) -> Place:
+        """A suspect that belongs to another host while this one rests waits here, if it was here that somebody died."""
+        q, base = self._host.board.q, self._host.board.unit(unit.index)
+        slot = self._host.plan.slots[q[base + cells.U_SLOT]]
+        mine = slot.index in self._bereft and slot.processor == unit.processor
+        if mine and q[base + cells.U_FOR] >= q[self._host.board.slot(slot.index) + cells.S_SPARED]:
+            return self._host.member, slot.number
+        return chosen
 
 
 def ready(host: Host, slot: int) -> bool:
@@ -83,3 +94,13 @@ def starting(host: Host) -> list[str]:
     if unready:
         unready -= {unit.processor for unit in host.plan.units if q[board.unit(unit.index) + cells.U_HELD]}
     return [name for name in host.plan.processors if name in unready]
+
+
+def absent(host: Host) -> list[str]:
+    """Processors that no slice here runs for now: all of them are being replaced, or were spared at their death. Other
+    hosts stand in, if there are any."""
+    present: dict[str, bool] = {}
+    for slot in (slot for slot in host.plan.slots if not slot.retired):
+        present[slot.processor] = present.get(slot.processor, False) or not resting(host, slot.index)
+    unready = starting(host)
+    return [name for name in host.plan.processors if not present.get(name, True) and name not in unready]

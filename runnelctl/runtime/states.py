@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from runnelctl.runtime.committer import Link
 
 STATES_KEPT = 10_000
+STATE_BYTES_KEPT = 16 * 1024 * 1024  # of a lane: texts, and for each what it takes beside its text
+STATE_BYTES_OF_ALL = 128 * 1024 * 1024  # of all lanes of a slice: with many, each keeps less
+STATE_BYTES = 500
+RUN_EVENTS = 1_000  # states so large that not so many may be needed together are measured more often
+UNKNOWN_STATE_BYTES = 64 * 1024  # the guess before anything is known of their size
 
 #: One effect as lua/commit.lua takes it, with keys' names where the script has their numbers.
 Effect = tuple[str, str, tuple[Argument, ...]]
@@ -33,6 +38,9 @@ class States:
 
     With `ttl_ms` a state lives for so long after the last event that used it: each use writes it anew. What is kept
     here has its deadline too, so that an old state is gone here when it is gone in Redis.
+
+    Memory is bounded between runs. What texts take is not counted per event: what was read and committed since they
+    were measured is an upper bound of how much they grew, and near a bound they are measured.
     """
 
     def __init__(
@@ -46,6 +54,9 @@ class States:
         self._texts: dict[str, bytes | None] = {}
         self._values: dict[str, dict[str, Any]] = {}
         self._until: dict[str, float] = {}  # only with a ttl: until when the text is valid
+        self._bytes = self._grown = 0  # when they were measured, and at the most what came since
+        self._mean: float = UNKNOWN_STATE_BYTES
+        self._least = self._least_bytes = 0  # so much may be kept, since so much had to be
         self.used = False
 
     def missing(self, wanted: set[str]) -> list[str]:
@@ -56,6 +67,7 @@ class States:
     def fill(self, key: str, text: bytes | None, left_ms: int = -1) -> None:
         """Take what Redis has stored for an event key, and how long it will have it; below 0: for ever."""
         self._texts[key] = text
+        self._grown += STATE_BYTES + (len(text) if text else 0)
         if self.expire:
             self._values.pop(key, None)
             self._until[key] = math.inf if left_ms < 0 or text is None else self._now() + left_ms / 1000
@@ -76,6 +88,7 @@ class States:
             self.used = True
             if key not in self._texts:
                 self._texts[key] = self._fetch(self._name(key))
+                self._grown += STATE_BYTES
             text = self._texts[key]
             value = self._values[key] = {} if text is None else msgspec.json.decode(text)
         return value
@@ -83,24 +96,25 @@ class States:
     def settled(self, opened: Mapping[str, dict[str, Any]]) -> list[Effect]:
         """After an event went well: what the mappings that it opened need written. Raises RecordError if one of them
         can't be stored; none is taken then, since the event failed."""
-        texts: list[bytes | None] = []
-        for key, value in opened.items():
-            try:
-                texts.append(_encode(value) if value else None)
-            except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
-                raise errors.RecordError(f"ctx.state of key {key!r} cannot be stored as JSON: {error}") from error
+        encoded: list[tuple[str, bytes | None]] = []
+        key = ""
+        try:
+            for key, value in opened.items():
+                encoded.append((key, _encode(value) if value else None))
+        except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+            raise errors.RecordError(f"ctx.state of key {key!r} cannot be stored as JSON: {error}") from error
         effects: list[Effect] = []
-        for key, text in zip(opened, texts, strict=True):
-            before, self._texts[key] = self._texts.get(key), text
+        texts = self._texts
+        for key, text in encoded:
+            before, texts[key] = texts.get(key), text
             if self.expire:
                 self._until[key] = math.inf if text is None else self._now() + (self._ttl_ms or 0) / 1000
-            if text is None:
-                if before is not None:
-                    effects.append(("D", self._name(key), ()))
-            elif self.expire:  # each use lets it live on
-                effects.append(("T", self._name(key), (text, self._ttl_ms or 0)))
-            elif text != before:
-                effects.append(("S", self._name(key), (text,)))
+                if text is not None:  # each use lets it live on
+                    effects.append(("T", self._name(key), (text, self._ttl_ms or 0)))
+                    continue
+            if text == before:
+                continue
+            effects.append(("D", self._name(key), ()) if text is None else ("S", self._name(key), (text,)))
         return effects
 
     def discard(self, key: str) -> None:
@@ -112,11 +126,46 @@ class States:
         self._texts.clear()
         self._values.clear()
         self._until.clear()
+        self._bytes = self._grown = self._least = self._least_bytes = 0
 
-    def prune(self) -> None:
-        """Keep memory bounded; only called when nothing is uncommitted, so that everything can be read again."""
-        if len(self._texts) > STATES_KEPT:
-            self.clear()
+    # --- memory, between runs
+
+    def grew(self, size: int) -> None:
+        """Effects of so many bytes were made; what they wrote is kept here."""
+        self._grown += size
+
+    def at_once(self, lanes: int) -> int:
+        """How many may be needed together in a slice of so many lanes, by what is known of their size."""
+        return max(1, int(_bytes_kept(lanes) / self._mean))
+
+    def heavy(self, lanes: int) -> bool:
+        """Whether it is time to forget some, in a slice of so many lanes. Asked once per run."""
+        kept, bound, size = len(self._texts), _bytes_kept(lanes), self._bytes + self._grown
+        if self._grown > self._bytes // 8 and size * max(kept, RUN_EVENTS) > bound * kept:
+            self._measure()
+            size = self._bytes
+        if kept:  # larger states are believed at once, smaller ones step by step
+            self._mean = max(size / kept, self._mean / 2)
+        return kept > max(STATES_KEPT, self._least) or size > max(bound, self._least_bytes)
+
+    def prune(self, needed: Collection[Argument]) -> None:
+        """Forget all but those that are `needed`, by their keys in Redis: the others can be read again. Only when no
+        handler is at work on one of the others."""
+        for key in list(self._texts):  # one by one: with `order: key`, threads look up others at the same time
+            if self._name(key) not in needed:
+                del self._texts[key]
+                self._values.pop(key, None)
+                self._until.pop(key, None)
+        self._measure()
+        self._least, self._least_bytes = 2 * len(self._texts), 2 * self._bytes
+
+    def _measure(self) -> None:
+        self._bytes = sum(map(len, filter(None, list(self._texts.values())))) + STATE_BYTES * len(self._texts)
+        self._grown = 0
+
+
+def _bytes_kept(lanes: int) -> int:
+    return min(STATE_BYTES_KEPT, STATE_BYTES_OF_ALL // max(1, lanes))
 
 
 async def load(link: Link, states: States, keys: set[str]) -> None:
@@ -133,6 +182,8 @@ async def load(link: Link, states: States, keys: set[str]) -> None:
             link.drop()
             await asyncio.sleep(0.2)
             continue
+        missing = set(states.missing(keys))  # a handler may have read and changed one meanwhile
         for index, key in enumerate(wanted):
-            states.fill(key, texts[index], left[index] if left else -1)
+            if key in missing:
+                states.fill(key, texts[index], left[index] if left else -1)
         return

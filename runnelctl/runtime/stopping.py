@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from runnelctl.runtime import homes
+from runnelctl.runtime import homes, processes
 from runnelctl.runtime.homes import Home
 
 POLL_S = 0.05
@@ -47,7 +47,7 @@ def ask(home: Home) -> Asked:
         # Held before the check, the descriptor names the checked process for good, whatever its pid comes to mean.
         if hasattr(os, "pidfd_open"):
             pidfd = os.pidfd_open(home.pid)
-        if not home.started or homes.started(home.pid) != home.started:
+        if not home.started or processes.started(home.pid) != home.started:
             raise ProcessLookupError
         if pidfd >= 0:
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)

@@ -15,13 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any
 
-import psutil
-
 from runnelctl import errors, handling
 from runnelctl.client.concurrent import Client
 from runnelctl.core import lifecycle
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import listening, loglines, signals, taskcalls, voices, workload
+from runnelctl.runtime import listening, loglines, processes, signals, taskcalls, voices, workload
 from runnelctl.runtime.committer import Link
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.outage import Outage
@@ -98,7 +96,7 @@ class Tasks:
         """Show that the loop turns. If it does not turn again soon, what blocks it is shown before we are killed."""
         ttl_s = self.host.plan.topology.lease_ttl_ms / 1000
         self.host.board.d[self._cell(cells.S_BEAT)] = monotonic()
-        self.host.board.q[self._cell(cells.S_RSS)] = psutil.Process().memory_info().rss
+        self.host.board.q[self._cell(cells.S_RSS)] = processes.resident_bytes()
         faulthandler.dump_traceback_later(lifecycle.SILENCE * ttl_s * 0.75)
         if self.leaving:
             self.look()

@@ -25,7 +25,7 @@ from runnelctl.runtime.host import Host
 from runnelctl.runtime.places import place, serving, starting
 from runnelctl.runtime.standins import StandIns
 from runnelctl.store import leases, members
-from runnelctl.store.leases import Blocked, Busy, Granted, Holding
+from runnelctl.store.leases import Astray, Blocked, Busy, Granted, Holding
 from runnelctl.store.members import present, standing
 from runnelctl.store.wire import Wire
 
@@ -206,7 +206,7 @@ class Tenure:
 
     def _target(self, members: Mapping[str, bytes], holdings: list[Holding]) -> dict[int, Place | None]:
         """Where every unit should run, as all hosts compute it."""
-        capacities = {member: serving(entry) for member, entry in members.items()}
+        capacities = serving(members)
         if self.plan.partial:
             slots = {name: len(self.plan.slots_of(name)) for name in self.plan.processors}
             capacities = {self.host.member: slots} if self.host.member in members else {}
@@ -217,9 +217,9 @@ class Tenure:
             able = {member: places.get(processor, 0) for member, places in capacities.items()}
             owners = [place(holdings[unit.index].owner, able) for unit in units]
             for unit, chosen in zip(units, assign(able, owners, self._turn[processor]), strict=True):
-                target[unit.index] = stand_ins.place(unit, chosen, suspected=holdings[unit.index].suspected)
+                there = target[unit.index] = stand_ins.place(unit, chosen, suspected=holdings[unit.index].suspected)
                 blocked = holdings[unit.index].record is not None or self.stopped(unit)
-                mine += chosen is not None and chosen[0] == self.host.member and not blocked
+                mine += there is not None and there[0] == self.host.member and not blocked
         self.board.q[cells.H_WANTED] = mine
         return target
 
@@ -259,12 +259,14 @@ class Tenure:
             start = self.plan.processor(wish.unit).start.value
             wanted.append((wish.unit, str(nonce), f"{self.host.member}/{wish.slot.number}", wish.dead, start))
         outcomes = await leases.acquire(wire, self.topology.name, wanted)
-        for wish, nonce, outcome in zip(wishes, nonces, outcomes, strict=True):
+        for wish, nonce, asked, outcome in zip(wishes, nonces, wanted, outcomes, strict=True):
             match outcome:
                 case Granted():
                     self._grant(wish, nonce, outcome)
-                case Busy():
-                    self.unsatisfied = True
+                case Busy() | Astray():
+                    if isinstance(outcome, Astray):
+                        await halts.strand(wire, self.host, self.log, asked, outcome)
+                    self.unsatisfied = True  # the next look sees what it has become
                 case Blocked(record):
                     self._set(wish.unit, cells.U_BLOCKED, halts.state_of(record))
 

@@ -8,14 +8,13 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
-
 from runnelctl.core import lifecycle
 from runnelctl.core.lifecycle import Health
 from runnelctl.core.plan import Plan, Slot
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import child
 from runnelctl.runtime.host import Host
+from runnelctl.runtime.processes import is_stopped
 
 SHORTEST_CHECK_S = 0.02
 
@@ -49,14 +48,6 @@ def judge(host: Host, slot: Slot, incarnation: int, began: float, now: float, pi
         timeout_s=math.inf if slot.runs_tasks else host.plan.processor(slot).timeout_ms / 1000,
         ttl_s=ttl_s,
     )
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a process is stopped by SIGSTOP or a debugger."""
-    try:
-        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
-    except psutil.Error:
-        return False
 
 
 def in_flight(host: Host, slot: Slot) -> bool:

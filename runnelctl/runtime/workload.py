@@ -187,7 +187,7 @@ def fetch_now(endpoint: Endpoint, key: str) -> bytes | None:
     """
     from runnelctl.store import connect
 
-    with connect.client(endpoint, timeout_ms=5_000, client_name="runnelctl:state") as client:
+    with connect.line(endpoint, timeout_ms=5_000, client_name="runnelctl:state") as client:
         try:
             with connect.translated(endpoint):
                 value = client.get(encoded(key))

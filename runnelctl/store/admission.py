@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-import redis
-
 from runnelctl.core import keys
 from runnelctl.core.model import Topology
 from runnelctl.errors import UsageError
-from runnelctl.store import meta, operations, preflight
+from runnelctl.store import connect, meta, operations, preflight
+from runnelctl.store.connect import Asks
 from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.preflight import Fitness
 from runnelctl.store.translation import translated
@@ -28,7 +27,7 @@ Compare = Callable[[Description, Description], list[str]]
 
 
 def admit(
-    client: redis.Redis,
+    client: Asks,
     endpoint: Endpoint,
     topology: Topology,
     digest: str,
@@ -58,26 +57,24 @@ def admit(
     return fitness
 
 
-def _running(client: redis.Redis, topology: Topology) -> dict[str, str]:
+def _running(client: Asks, topology: Topology) -> dict[str, str]:
     """The description of the file that was started, or reloaded, last."""
     stored: Any = client.hget(keys.meta(topology.name), _RUNNING)
     return dict(json.loads(stored)) if stored else {}
 
 
-def _register(client: redis.Redis, topology: Topology, description: Description) -> None:
+def _register(client: Asks, topology: Topology, description: Description) -> None:
     meta.register(client, topology)
-    client.hset(keys.meta(topology.name), _RUNNING, json.dumps(dict(description)))
+    meta.write_down(client, topology.name, {_RUNNING: json.dumps(dict(description))})
 
 
-def _must_not_conflict(client: redis.Redis, topology: Topology, description: Description, conflicts: Compare) -> None:
+def _must_not_conflict(client: Asks, topology: Topology, description: Description, conflicts: Compare) -> None:
     found = conflicts(description, _running(client, topology))
     if found:
         raise UsageError("hosts of both versions cannot run side by side:" + "".join(f"\n  {each}" for each in found))
 
 
-def readmit(
-    client: redis.Redis, endpoint: Endpoint, topology: Topology, description: Description, conflicts: Compare
-) -> None:
+def readmit(client: Asks, endpoint: Endpoint, topology: Topology, description: Description, conflicts: Compare) -> None:
     """A host that runs goes over to a new version of its file. Raises RedisUnfit, RedisUnreachable, and UsageError if
     what runs now can't run beside it."""
     with translated(endpoint):
@@ -86,7 +83,7 @@ def readmit(
         _register(client, topology, description)
 
 
-def other_version(client: redis.Redis, topology: Topology, digest: str, gone: Callable[[str], bool]) -> str | None:
+def other_version(client: Asks, topology: Topology, digest: str, gone: Callable[[str], bool]) -> str | None:
     """A live host that runs another version of the file. One that may be dead is watched for a ttl: does it beat?"""
     deadline = time.monotonic() + topology.lease_ttl_ms / 1000 + 0.5
     first = _others(client, topology, digest, gone)
@@ -101,7 +98,7 @@ def other_version(client: redis.Redis, topology: Topology, digest: str, gone: Ca
     return None
 
 
-def _others(client: redis.Redis, topology: Topology, digest: str, gone: Callable[[str], bool]) -> dict[str, bytes]:
+def _others(client: Asks, topology: Topology, digest: str, gone: Callable[[str], bool]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     entries: Any = client.hgetall(keys.members(topology.name))
     for name, entry in entries.items():
@@ -119,11 +116,13 @@ def _text(name: bytes | str) -> str:
     return name.decode() if isinstance(name, bytes) else name
 
 
-def lift_halts(client: redis.Redis, endpoint: Endpoint, topology: Topology, processors: Collection[str]) -> list[str]:
+def lift_halts(client: Asks, endpoint: Endpoint, topology: Topology, processors: Collection[str]) -> list[str]:
     """Starting a halted processor again retries it (SPEC section 5). Returns those that were halted."""
     with translated(endpoint):
-        halted = [_text(name) for name in client.hkeys(keys.halted(topology.name))]
-        lifted = [name for name in halted if name in processors]
-        for name in lifted:
-            operations.lift_halt(client, topology, name)
+        halted: Any = client.hkeys(keys.halted(topology.name))
+        lifted = [name for each in halted if (name := _text(each)) in processors]
+        if lifted:
+            with connect.client(endpoint, client_name="runnelctl:up") as able:
+                for name in lifted:
+                    operations.lift_halt(able, topology, name)
     return lifted

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import redis
+from typing import TYPE_CHECKING, Any
 
 from runnelctl.core import keys
 from runnelctl.core.model import Topology
+
+if TYPE_CHECKING:
+    import redis
 
 #: A processor and one of its partitions.
 Place = tuple[str, int]

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry as RetryAsync
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
-from runnelctl.store import primary
 from runnelctl.store.endpoint import Endpoint
+from runnelctl.store.line import Line
 from runnelctl.store.reach import Reached, reach
 from runnelctl.store.translation import translate, translated
 
-__all__ = ["Client", "Reached", "client", "client_async", "reach", "translate", "translated"]
+if TYPE_CHECKING:  # to import redis-py takes long: who only passes a client on does without
+    import redis
+    import redis.asyncio
+
+__all__ = ["Asks", "Client", "Reached", "client", "client_async", "line", "reach", "translate", "translated"]
 
 #: What `client` gives, for those who pass it on.
-Client: TypeAlias = redis.Redis
+Client: TypeAlias = "redis.Redis"
+#: For those who are content with the commands of a `Line`.
+Asks: TypeAlias = "redis.Redis | Line"
+
+
+def line(endpoint: Endpoint, *, timeout_ms: int = 5_000, client_name: str = "runnelctl") -> Line:
+    """Like `client`, for few commands and without redis-py; see store/line.py."""
+    return Line(endpoint, timeout_ms=timeout_ms, client_name=client_name)
 
 
 def client(endpoint: Endpoint, *, timeout_ms: int = 5_000, client_name: str = "runnelctl") -> redis.Redis:
@@ -27,8 +32,14 @@ def client(endpoint: Endpoint, *, timeout_ms: int = 5_000, client_name: str = "r
 
     `timeout_ms` bounds connecting and every single reply: a `BLOCK` must be shorter. Close it after use.
     """
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
     settings: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), **_settings(endpoint, timeout_ms, client_name)}
     if endpoint.service:
+        from runnelctl.store import primary
+
         return redis.Redis.from_pool(primary.pool(endpoint, settings))
     return redis.Redis(**settings)
 
@@ -36,8 +47,14 @@ def client(endpoint: Endpoint, *, timeout_ms: int = 5_000, client_name: str = "r
 def client_async(endpoint: Endpoint, *, timeout_ms: int = 5_000, client_name: str = "runnelctl") -> redis.asyncio.Redis:
     """Like `client`, for asyncio; end it with `await client.aclose()`. Never cancel a command in flight: the reply
     would be taken for the next command's."""
-    settings: dict[str, Any] = {"retry": RetryAsync(NoBackoff(), 0), **_settings(endpoint, timeout_ms, client_name)}
+    import redis.asyncio
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    settings: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), **_settings(endpoint, timeout_ms, client_name)}
     if endpoint.service:
+        from runnelctl.store import primary
+
         return redis.asyncio.Redis.from_pool(primary.pool_async(endpoint, settings))
     return redis.asyncio.Redis(**settings)
 

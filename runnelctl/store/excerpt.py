@@ -14,6 +14,8 @@ from typing import Any
 import redis
 
 PAGE = 500
+PAGE_BYTES = 32 * 1024 * 1024  # of a page of each partition together; of each there is at least one entry
+FIRST_PAGE = 50  # as long as nothing is known of their size
 BLOCK_MS = 2_000  # below the client's timeout
 
 EntryId = tuple[int, int]
@@ -46,6 +48,7 @@ class Excerpt:
         self._names = names
         self._wanted = wanted
         self._read = dict.fromkeys(names, b"0-0")
+        self._most = FIRST_PAGE  # of the next page
 
     def server_ms(self) -> int:
         """The server's clock."""
@@ -53,18 +56,24 @@ class Excerpt:
         return int(seconds) * 1000 + int(micros) // 1000
 
     def last(self, count: int) -> list[Entry]:
-        """The last `count` wanted entries, oldest first."""
-        with self._client.pipeline(transaction=False) as pipe:
-            for name in self._names.values():
-                pipe.execute_command("XREVRANGE", name, "+", "-", "COUNT", max(1, min(count, PAGE)))
-            pages = pipe.execute()
+        """The last `count` wanted entries, oldest first. Of many partitions few are read at once, and no more kept."""
         found: list[Entry] = []
-        for (partition, name), page in zip(self._names.items(), pages, strict=True):
-            entries = _entries(partition, page)
-            if entries:
-                self._read[partition] = entries[0].id
-            found += self._backwards(partition, name, entries, count)
-        return sorted(found, key=lambda each: each.order)[-count:] if count else []
+        waiting, together = list(self._names.items()), 1
+        while waiting:
+            asked = max(1, min(count, self._most))
+            partitions, waiting = waiting[:together], waiting[together:]
+            with self._client.pipeline(transaction=False) as pipe:
+                for _, name in partitions:
+                    pipe.execute_command("XREVRANGE", name, "+", "-", "COUNT", asked)
+                pages = pipe.execute()
+            for (partition, name), page in zip(partitions, pages, strict=True):
+                entries = self._looked_at(_entries(partition, page))
+                if entries:
+                    self._read[partition] = entries[0].id
+                found += self._backwards(partition, name, entries, count)
+            found = sorted(found, key=lambda each: each.order)[-count:] if count else []
+            together = max(1, self._most // asked)
+        return found
 
     def _backwards(self, partition: int, name: str, entries: list[Entry], count: int) -> list[Entry]:
         found: list[Entry] = []
@@ -72,9 +81,8 @@ class Excerpt:
             found += filter(self._wanted, entries)
             if len(found) < count:
                 before = b"(" + entries[-1].id
-                entries = _entries(
-                    partition, self._client.execute_command("XREVRANGE", name, before, "-", "COUNT", PAGE)
-                )
+                page = self._client.execute_command("XREVRANGE", name, before, "-", "COUNT", self._most)
+                entries = self._looked_at(_entries(partition, page))
         return found[:count]
 
     def since(self, first: EntryId) -> Iterator[Entry]:
@@ -88,24 +96,32 @@ class Excerpt:
 
     def _forwards(self, partition: int, name: str, first: EntryId) -> Iterator[Entry]:
         self._read[partition] = _before(first)
-        while entries := _entries(partition, self._page(name, self._read[partition])):
-            self._read[partition] = entries[-1].id
-            yield from filter(self._wanted, entries)
-            if len(entries) < PAGE:
+        while True:
+            asked, after = self._most, b"(" + self._read[partition]
+            page = self._client.execute_command("XRANGE", name, after, "+", "COUNT", asked)
+            entries = self._looked_at(_entries(partition, page))
+            if entries:
+                self._read[partition] = entries[-1].id
+                yield from filter(self._wanted, entries)
+            if len(entries) < asked:
                 return
 
-    def _page(self, name: str, after: bytes) -> Any:
-        return self._client.execute_command("XRANGE", name, b"(" + after, "+", "COUNT", PAGE)
+    def _looked_at(self, entries: list[Entry]) -> list[Entry]:
+        """The same; the next page is as long as their size allows, and no more than twice as long as this."""
+        if entries:
+            mean = sum(sum(map(len, each.fields)) for each in entries) / len(entries)
+            self._most = max(1, min(PAGE, 2 * self._most, int(PAGE_BYTES / max(4, len(self._names)) / max(mean, 1))))
+        return entries
 
     def follow(self) -> list[Entry]:
         """What has come since, oldest first; waits a moment for something, and may return nothing."""
         names = list(self._names.values())
         read: Sequence[bytes] = list(self._read.values())
-        reply = self._client.execute_command("XREAD", "COUNT", PAGE, "BLOCK", BLOCK_MS, "STREAMS", *names, *read)
+        reply = self._client.execute_command("XREAD", "COUNT", self._most, "BLOCK", BLOCK_MS, "STREAMS", *names, *read)
         partitions = {name.encode(): partition for partition, name in self._names.items()}
         found: list[Entry] = []
         for name, page in _streams(reply):
-            entries = _entries(partitions[name], page)
+            entries = self._looked_at(_entries(partitions[name], page))
             self._read[partitions[name]] = entries[-1].id
             found += filter(self._wanted, entries)
         return sorted(found, key=lambda each: each.order)

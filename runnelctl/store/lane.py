@@ -54,13 +54,14 @@ Entry = tuple[Encoded, tuple[str | bytes, ...], Batch, int]
 class Chunk:
     """Entries of one lane under consecutive numbers, and the arguments that carry them, the same at every attempt."""
 
-    __slots__ = ("args", "attempts", "deadline_ms", "doubtful", "entries", "first", "not_before_ms", "size")
+    __slots__ = ("args", "attempts", "deadline_ms", "doubtful", "entries", "first", "hastened", "not_before_ms", "size")
 
     def __init__(self, first: int, capacity: int, deadline_ms: float) -> None:
         self.first, self.deadline_ms = first, deadline_ms
         self.entries: list[Entry] = []
         self.args: list[Word] = [first, capacity, REMEMBER_MS, 0]
         self.size, self.attempts, self.doubtful, self.not_before_ms = 0, 0, False, 0.0
+        self.hastened = False
 
     def fill(self, queue: deque[Entry], most: int) -> None:
         """Take entries off the queue: at most so many, and no more bytes than one call of a script should carry."""
@@ -81,6 +82,12 @@ class Chunk:
                 args += (data, key, b"0")
         args[3] = len(entries)
         self.size = size
+
+    def hasten(self, now_ms: float) -> None:
+        """Others of its sender got through: don't wait any longer. Only once, or a chunk whose own server is away while
+        others answer would know no pause at all."""
+        if not self.hastened:
+            self.hastened, self.not_before_ms = True, min(self.not_before_ms, now_ms)
 
 
 class Lane:

@@ -48,6 +48,18 @@ class Blocked:
 
 
 @dataclass(frozen=True, slots=True)
+class Astray:
+    """The own hash is gone, and with it where the processor is; its consumer group still says so: so many events were
+    passed, up to `cursor`. Nothing was taken."""
+
+    cursor: str
+    count: int
+
+
+Outcome = Granted | Busy | Blocked | Astray
+
+
+@dataclass(frozen=True, slots=True)
 class Holding:
     """What the own hash says of a partition's owner. An empty owner: nobody. `suspected`: a process may have died of
     what comes next, and that is not settled."""
@@ -92,32 +104,34 @@ def unit_keys(topology: str, unit: Unit) -> tuple[str, str]:
     return own, keys.events(topology, unit.stream, unit.partition)
 
 
-async def acquire(
-    wire: Wire, topology: str, wanted: Sequence[tuple[Unit, str, str, str, str]]
-) -> list[Granted | Busy | Blocked]:
-    """Take leases, pipelined. `wanted`: unit, nonce, owner, the nonce of a holder known to be dead or '', and where a
-    new processor starts."""
+#: A lease to take: unit, nonce, owner, the nonce of a holder known to be dead or '', where a new processor starts.
+Wanted = tuple[Unit, str, str, str, str]
+
+
+async def acquire(wire: Wire, topology: str, wanted: Sequence[Wanted], record: str = "") -> list[Outcome]:
+    """Take leases, pipelined. What is astray is blocked by `record`, and left alone if there is none."""
     take = script("lease_acquire")
-    futures = [
-        wire.start(take, unit_keys(topology, unit), (nonce, owner, dead, start, unit.processor))
-        for unit, nonce, owner, dead, start in wanted
+    calls = []
+    for unit, nonce, owner, dead, start in wanted:
+        names = (*unit_keys(topology, unit), keys.parked(topology, unit.stream, unit.partition, unit.processor))
+        calls.append((names, (nonce, owner, dead, start, unit.processor, record)))
+    replies = await asyncio.gather(*(wire.start(take, *call) for call in calls))
+    # An error is a flushed script cache, most likely: `run` sends the text again.
+    return [
+        _grant(await wire.run(take, *call) if isinstance(reply, Exception) else reply)
+        for reply, call in zip(replies, calls, strict=True)
     ]
-    replies = await asyncio.gather(*futures)
-    outcomes: list[Granted | Busy | Blocked] = []
-    for first, (unit, nonce, owner, dead, start) in zip(replies, wanted, strict=True):
-        args = (nonce, owner, dead, start, unit.processor)
-        failed = isinstance(first, Exception)  # a flushed script cache, most likely: `run` sends the text again
-        outcomes.append(_grant(await wire.run(take, unit_keys(topology, unit), args) if failed else first))
-    return outcomes
 
 
-def _grant(reply: Any) -> Granted | Busy | Blocked:
+def _grant(reply: Any) -> Outcome:
     match reply[0]:
         case b"OK":
             _, epoch, cursor, count, tries, suspect, lost = reply
             return Granted(int(epoch), cursor, int(count), int(tries), int(suspect), int(lost))
         case b"BUSY":
             return Busy(reply[1].decode())
+        case b"ASTRAY":
+            return Astray(reply[1].decode(), int(reply[2]))
         case _:
             return Blocked(reply[1].decode())
 
@@ -173,6 +187,15 @@ async def session(wire: Wire, topology: str, unit: Unit) -> Session:
         sure == b"1", _text(death), edit_id or b"", edit or b"", lost, parked, added,
         frozenset((above or b"").split()),
     )  # fmt: skip
+
+
+async def grouped(wire: Wire, topology: str, unit: Unit) -> bool:
+    """Whether the unit's stream has the consumer group that was made with its own hash."""
+    (reply,) = await asyncio.gather(wire.send("XINFO", "GROUPS", unit_keys(topology, unit)[1]))
+    names = (
+        [] if isinstance(reply, Exception) else [dict(zip(one[::2], one[1::2], strict=True))[b"name"] for one in reply]
+    )
+    return unit.processor.encode() in names
 
 
 async def between(wire: Wire, events: str, after: bytes, last: bytes) -> int:

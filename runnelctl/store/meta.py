@@ -10,14 +10,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import redis
-
 from runnelctl.core import keys, registry
 from runnelctl.core.model import Stream, Topology
 from runnelctl.errors import RedisUnfit
+from runnelctl.store.connect import Asks
 
 
-def agree(client: redis.Redis, topology: Topology) -> None:
+def agree(client: Asks, topology: Topology) -> None:
     """Check every stream of the topology against `{name}:meta`, and write those that are not there yet.
 
     Raises RedisUnfit with both values if a stream is known to Redis with another identity, and redis-py's errors.
@@ -75,15 +74,23 @@ def identity(stream: Stream) -> str:
     return json.dumps(about)
 
 
-def register(client: redis.Redis, topology: Topology) -> None:
+def register(client: Asks, topology: Topology) -> None:
     """Write down the processors of every stream, so that retention waits for those of other files as well. Raises
     redis-py's errors."""
     fields = {
         registry.field(each.stream, each.name): json.dumps({"start": each.start.value})
         for each in topology.processors.values()
     }
-    for field, about in fields.items():
-        client.hset(keys.meta(topology.name), field, about)
+    if fields:
+        write_down(client, topology.name, fields)
+
+
+def write_down(client: Asks, name: str, fields: Mapping[str, str]) -> None:
+    """Set fields of `{name}:meta`, as far as they are not as they should be: a full server refuses even what would
+    change nothing. Raises redis-py's errors."""
+    for (field, text), known in zip(fields.items(), client.hmget(keys.meta(name), list(fields)), strict=True):
+        if known is None or (known.decode("utf-8", "replace") if isinstance(known, bytes) else known) != text:
+            client.hset(keys.meta(name), field, text)
 
 
 def _field(stream: Stream) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import redis
+from typing import TYPE_CHECKING, Any
 
 from runnelctl.core import keys
 from runnelctl.core.entry import with_record
@@ -15,6 +13,9 @@ from runnelctl.core.model import Topology
 from runnelctl.core.routing import dead_letter_partition
 from runnelctl.store.members import AUDIT_KEPT, CONTROL_KEPT
 from runnelctl.store.scripts import Word, run, script
+
+if TYPE_CHECKING:
+    import redis
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import redis
-from redis.exceptions import NoPermissionError, ResponseError
-
 from runnelctl.core import keys
 from runnelctl.core.model import Durability
 from runnelctl.errors import RedisUnfit, RedisUnreachable
+from runnelctl.store.connect import Asks, Client
 from runnelctl.store.durability import Demand
 from runnelctl.store.endpoint import Endpoint
-from runnelctl.store.translation import translated
+from runnelctl.store.translation import is_refusal, translated
 
 _OLDEST = {"redis": (7, 0), "valkey": (7, 2)}
 _WAITAOF = (7, 2)
@@ -29,6 +27,7 @@ _SETTINGS = (
 )
 _SCRATCH_TTL_MS = 10_000
 _NEARLY_FULL = 0.9
+_WRITE_THOUGH_FULL = "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], '1', 'PX', '10000')"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +42,12 @@ class Fitness:
     warnings: list[str] = field(default_factory=list)
 
 
-def check(client: redis.Redis, endpoint: Endpoint, name: str, wanted: Durability | None = None) -> Fitness:
+def check(client: Asks, endpoint: Endpoint, name: str, wanted: Durability | None = None) -> Fitness:
     """Ask the server at `endpoint`, try a write in the slot of topology `name`, and return what it is worth.
     `wanted` is the topology's `durability`.
 
-    Raises RedisUnfit with every refusal, RedisUnreachable when it does not answer.
+    Raises RedisUnfit with every refusal, RedisUnreachable when it does not answer. A full server is fit for a topology
+    that it knows already.
     """
     with translated(endpoint):
         info = client.info()
@@ -59,20 +59,28 @@ def check(client: redis.Redis, endpoint: Endpoint, name: str, wanted: Durability
         raise RedisUnfit(f"Redis at {endpoint.shown} cannot be used: {'; '.join(fitness.refusals)}")
     with translated(endpoint):
         key = keys.scratch(name)
-        client.set(key, b"1", px=_SCRATCH_TTL_MS)
+        try:
+            client.set(key, b"1", px=_SCRATCH_TTL_MS)
+        except Exception as error:
+            if not is_refusal(error, "OOM") or not client.hgetall(keys.meta(name)):
+                raise
+            # A host that starts again must be able to drain what fills the server: all that it needs may go beyond.
+            client.eval(_WRITE_THOUGH_FULL, 1, key)
         # By script, since a user who may write but not run scripts is of no use either.
         client.eval("return redis.call('DEL', KEYS[1])", 1, key)
     return fitness
 
 
-def demand(client: redis.Redis, endpoint: Endpoint, wanted: Durability | None) -> Demand | None:
+def demand(client: Client, endpoint: Endpoint, wanted: Durability | None) -> Demand | None:
     """What a sender has to ask of Redis after each write; None without a `durability`. Raises RedisUnfit if it would be
     asked in vain. A user who may not look sends all the same, and is told when it is short."""
     if wanted is None:
         return None
     try:
         info: Any = client.info()
-    except NoPermissionError:
+    except Exception as error:
+        if not is_refusal(error, "NOPERM"):
+            raise
         return Demand(wanted)
     refusals = _durable(info, _config(client), wanted)
     if refusals:
@@ -188,11 +196,13 @@ def _memory(info: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _config(client: redis.Redis) -> dict[str, str]:
+def _config(client: Asks) -> dict[str, str]:
     """The settings that matter, or none where CONFIG is forbidden, as on most rented servers."""
     try:
         reply = client.config_get(*_SETTINGS)
-    except ResponseError:
+    except Exception as error:
+        if not is_refusal(error):
+            raise
         return {}
     return {_text(name): _text(value) for name, value in reply.items()} if isinstance(reply, dict) else {}
 

@@ -72,6 +72,7 @@ class Producer:
         self._id = new_id()
         self._lanes: dict[str, list[Lane]] = {}
         self._busy: dict[Lane, None] = {}  # lanes with a queue or a chunk, longest waiting first
+        self._away: set[Lane] = set()  # those whose last attempt met no server that would serve them
         self._script = script("produce")
 
     def add(self, stream: Stream, window: Sequence[Encoded], headers: tuple[str | bytes, ...], batch: Batch) -> None:
@@ -104,6 +105,11 @@ class Producer:
 
     def took(self, call: Call, answers: list[Answer], now_ms: float) -> None:
         """Take the answers to a call: settle what is stored or refused, prepare what is to be sent again."""
+        if self._away and any(isinstance(answer, list) for answer in answers):
+            for lane in self._away:  # the server is back: not everybody has to find that out alone
+                if lane.chunk is not None:
+                    lane.chunk.hasten(now_ms)
+            self._away.clear()
         for lane, answer in zip(call.lanes, answers, strict=True):
             self._busy.pop(lane)
             self._take(lane, _chunk(lane), answer, now_ms)
@@ -129,10 +135,14 @@ class Producer:
             self._told(lane, chunk, answer, now_ms)
         elif isinstance(answer, Unsent | Lost | Short):
             chunk.doubtful = chunk.doubtful or not isinstance(answer, Unsent)
+            if not isinstance(answer, Short):
+                self._away.add(lane)
             if not self._again(chunk, now_ms, chunk.deadline_ms):
                 self._give_up(lane, chunk, answer.error, short=isinstance(answer, Short))
         elif answer.code not in _PASSING or not self._again(chunk, now_ms, chunk.deadline_ms):
             self._give_up(lane, chunk, answer.error)
+        else:
+            self._away.add(lane)
 
     def _told(self, lane: Lane, chunk: Chunk, reply: list[Any], now_ms: float) -> None:
         status = _text(reply[0])

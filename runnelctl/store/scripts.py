@@ -14,8 +14,12 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     import redis
     import redis.asyncio
+
+    from runnelctl.store.line import Line
 
 Word = str | bytes | int
 
@@ -40,8 +44,20 @@ class Script:
 @functools.cache
 def script(name: str) -> Script:
     """The script in `store/lua/<name>.lua`. Raises FileNotFoundError if there is none."""
-    text = resources.files("runnelctl.store").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    text = _folder().joinpath(f"{name}.lua").read_text(encoding="utf-8")
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def load_all() -> None:
+    """Read every script now. Processes that are forked later run those that belong to the code that they run, also if
+    another version is installed under way, and need not read files before they work."""
+    for file in _folder().iterdir():
+        if file.name.endswith(".lua"):
+            script(file.name.removesuffix(".lua"))
+
+
+def _folder() -> Traversable:
+    return resources.files("runnelctl.store").joinpath("lua")
 
 
 def is_noscript(error: object) -> bool:
@@ -49,13 +65,13 @@ def is_noscript(error: object) -> bool:
     return type(error).__name__ == "NoScriptError" or str(error).startswith("NOSCRIPT")
 
 
-def run(client: redis.Redis, called: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
+def run(client: redis.Redis | Line, called: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
     """Run a script on a blocking client and return its raw reply. Raises what the client raises."""
-    from redis.exceptions import NoScriptError  # here, since slices use scripts without redis-py
-
     try:
         return _any(client).execute_command(*called.by_digest(keys, args))
-    except NoScriptError:
+    except Exception as error:
+        if not is_noscript(error):
+            raise
         return _any(client).execute_command(*called.by_text(keys, args))
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import redis
-
 from runnelctl.core import keys, reading
 from runnelctl.core.model import Topology
 from runnelctl.core.reading import Own, Reading
+from runnelctl.store.connect import Asks
 from runnelctl.store.scripts import is_noscript, run, script
 
 PARTITIONS_PER_TRIP = 1_000
@@ -21,7 +20,7 @@ PARTITIONS_PER_TRIP = 1_000
 Place = tuple[str, int, list[str]]
 
 
-def survey(client: redis.Redis, topology: Topology) -> Reading:
+def survey(client: Asks, topology: Topology) -> Reading:
     """Read members, reports, halts and every partition of `topology`. Raises what redis-py raises."""
     with client.pipeline(transaction=False) as pipe:
         pipe.hgetall(keys.members(topology.name))
@@ -40,7 +39,7 @@ def survey(client: redis.Redis, topology: Topology) -> Reading:
     )
 
 
-def _units(client: redis.Redis, topology: Topology) -> Iterator[tuple[tuple[str, int], Own]]:
+def _units(client: Asks, topology: Topology) -> Iterator[tuple[tuple[str, int], Own]]:
     """Every processor and partition, with what Redis holds of it."""
     places = list(_places(topology))
     for start in range(0, len(places), PARTITIONS_PER_TRIP):
@@ -58,7 +57,7 @@ def _places(topology: Topology) -> Iterator[Place]:
             yield from ((stream.name, partition, names) for partition in range(stream.partitions))
 
 
-def _ask(client: redis.Redis, topology: Topology, places: list[Place]) -> list[Any]:
+def _ask(client: Asks, topology: Topology, places: list[Place]) -> list[Any]:
     """One call of the script per place, pipelined. The first brings the text, the others find it by its digest."""
     called = script("partition_survey")
     names = [

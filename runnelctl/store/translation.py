@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import hiredis
-import redis.exceptions as raised
 
 from runnelctl.errors import RedisUnfit, RedisUnreachable, RunnelctlError
 from runnelctl.store.endpoint import Endpoint
@@ -30,15 +31,16 @@ _REPLIES: dict[str, tuple[type[RunnelctlError], str]] = {
     "MOVED": (RedisUnfit, "runs in cluster mode, which is not supported by this version"),
     "CROSSSLOT": (RedisUnfit, "runs in cluster mode, which is not supported by this version"),
 }
-_CLASSES: tuple[tuple[type[Exception], str], ...] = (
-    (raised.BusyLoadingError, "LOADING"),
-    (raised.MasterDownError, "MASTERDOWN"),
-    (raised.ClusterDownError, "CLUSTERDOWN"),
-    (raised.ReadOnlyError, "READONLY"),
-    (raised.OutOfMemoryError, "OOM"),
-    (raised.NoPermissionError, "NOPERM"),
-    (raised.MovedError, "MOVED"),
-    (raised.ClusterCrossSlotError, "CROSSSLOT"),
+#: redis-py's classes, by name: only who uses it pays for importing it.
+_CLASSES = (
+    ("BusyLoadingError", "LOADING"),
+    ("MasterDownError", "MASTERDOWN"),
+    ("ClusterDownError", "CLUSTERDOWN"),
+    ("ReadOnlyError", "READONLY"),
+    ("OutOfMemoryError", "OOM"),
+    ("NoPermissionError", "NOPERM"),
+    ("MovedError", "MOVED"),
+    ("ClusterCrossSlotError", "CROSSSLOT"),
 )
 _UNREACHABLE = {
     errno.ECONNREFUSED: "refuses the connection; is the server running there?",
@@ -51,20 +53,36 @@ _UNREACHABLE = {
 }
 
 
+def _raised(name: str) -> tuple[Any, ...]:
+    """The class of that name in redis-py; none if it was never imported, since then nothing of it was raised either."""
+    module = sys.modules.get("redis.exceptions")
+    return () if module is None else (getattr(module, name),)
+
+
 @contextmanager
 def translated(endpoint: Endpoint) -> Iterator[None]:
-    """Raises what redis-py raises inside as RedisUnreachable or RedisUnfit. Also good around `await`."""
+    """Raises what redis-py, or a `Line`, raises inside as RedisUnreachable or RedisUnfit. Also good around `await`."""
     try:
         yield
-    except (raised.RedisError, hiredis.HiredisError, EOFError) as error:
-        raise translate(error, endpoint) from error
     except BrokenPipeError:
-        raise  # of stdout; redis-py wraps its own
-    except OSError as error:
-        # One that names a file is about that file and not about a connection.
-        if error.filename is not None:
+        raise  # of stdout; connections wrap their own
+    except Exception as error:
+        kinds = (hiredis.HiredisError, EOFError, OSError, *_raised("RedisError"))
+        # An OSError that names a file is about that file and not about a connection.
+        if not isinstance(error, kinds) or (isinstance(error, OSError) and error.filename is not None):
             raise
         raise translate(error, endpoint) from error
+
+
+def is_refusal(error: BaseException, word: str = "") -> bool:
+    """Whether a server that can be reached refused a command; with a `word`, for that reason."""
+    if not isinstance(error, (hiredis.ReplyError, *_raised("ResponseError"))):
+        return False
+    return (
+        not word
+        or str(error).startswith(word)
+        or any(isinstance(error, _raised(name)) for name, meant in _CLASSES if meant == word)
+    )
 
 
 def translate(error: BaseException, endpoint: Endpoint) -> RunnelctlError:
@@ -72,7 +90,7 @@ def translate(error: BaseException, endpoint: Endpoint) -> RunnelctlError:
     if (ours := _ours(error)) is not None:
         return ours
     at = f"Redis at {endpoint.shown}"
-    if isinstance(error, (raised.InvalidResponse, hiredis.ProtocolError)):
+    if isinstance(error, (hiredis.ProtocolError, *_raised("InvalidResponse"))):
         return RedisUnreachable(f"what answers at {endpoint.shown} is not Redis; check host and port")
     # The asyncio client wraps a refused password in a ConnectionError.
     reply = _reply(error) or (_reply(error.__cause__) if error.__cause__ is not None else None)
@@ -82,9 +100,9 @@ def translate(error: BaseException, endpoint: Endpoint) -> RunnelctlError:
     cause = _os_error(error)
     if cause is not None:
         return RedisUnreachable(_connection(cause, endpoint))
-    if isinstance(error, (raised.TimeoutError, TimeoutError)):
+    if isinstance(error, (TimeoutError, *_raised("TimeoutError"))):
         return RedisUnreachable(f"{at} does not answer in time")
-    if isinstance(error, (raised.ConnectionError, EOFError)):
+    if isinstance(error, (EOFError, *_raised("ConnectionError"))):
         text = str(error).strip().rstrip(".")
         if not text or "closed" in text.lower():
             return RedisUnreachable(_closed(endpoint))
@@ -94,15 +112,16 @@ def translate(error: BaseException, endpoint: Endpoint) -> RunnelctlError:
 
 def _reply(error: BaseException) -> tuple[type[RunnelctlError], str] | None:
     """What an error reply means, or None if `error` is not one that is known."""
-    for kind, word in _CLASSES:
-        if isinstance(error, kind):
-            detail = f": {error}" if word == "NOPERM" else ""
-            return _REPLIES[word][0], _REPLIES[word][1] + detail
     text = str(error)
-    if isinstance(error, raised.AuthenticationError):
+    for name, word in _CLASSES:
+        if isinstance(error, _raised(name)):
+            return _meaning(word, text)
+    if isinstance(error, _raised("AuthenticationError")):
         return _authentication(text)
-    if not isinstance(error, (raised.ResponseError, raised.ConnectionError, hiredis.ReplyError)):
+    if not isinstance(error, (hiredis.ReplyError, *_raised("ResponseError"), *_raised("ConnectionError"))):
         return None
+    if isinstance(error, hiredis.ReplyError) and text.startswith(("NOAUTH", "ERR AUTH", "ERR Client sent AUTH")):
+        return _authentication(text)
     if "max number of clients reached" in text:
         return RedisUnreachable, "has no room for another client (maxclients)"
     word = text.partition(" ")[0].lstrip("-")
@@ -110,7 +129,15 @@ def _reply(error: BaseException) -> tuple[type[RunnelctlError], str] | None:
         return RedisUnfit, "cannot run our scripts: it is older than Redis 7.0, the oldest that will do"
     if word == "MISCONF":
         return RedisUnfit, f"takes no writes because it cannot save; its disk may be full. It says: {text}"
-    return _REPLIES.get(word)
+    return _meaning(word, text.partition(" ")[2])
+
+
+def _meaning(word: str, detail: str) -> tuple[type[RunnelctlError], str] | None:
+    """What the first word of an error reply means; `detail` is the rest of it."""
+    if word not in _REPLIES:
+        return None
+    kind, meaning = _REPLIES[word]
+    return kind, f"{meaning}: {detail}" if word == "NOPERM" else meaning
 
 
 def _authentication(text: str) -> tuple[type[RunnelctlError], str]:

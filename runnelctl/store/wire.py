@@ -90,6 +90,9 @@ class Wire(asyncio.Protocol):
                 raise ConnectionLost(f"{endpoint.shown} is a {role.decode()} still, or again: a failover is under way")
             await wire.call("CLIENT", "SETNAME", name)
             wire.client_id = int(await wire.call("CLIENT", "ID"))
+            facts = await wire.send("INFO", "persistence")  # an error for a user who may not ask
+            if isinstance(facts, bytes) and b"\r\nloading:1" in facts:  # it answers what was asked so far, no more
+                raise ConnectionLost(f"{endpoint.shown} is loading its data still")
         except BaseException:
             wire.close()
             raise

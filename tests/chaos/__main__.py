@@ -36,10 +36,15 @@ def options_of(arguments: list[str]) -> tuple[Options, Path, bool]:
         "--nemesis", default="harmless", help=f"some of {','.join(nemeses.ALL)}, or {', '.join(nemeses.FAMILIES)}"
     )
     parser.add_argument("--netns", action=argparse.BooleanOptionalAction, default=None)
-    parser.add_argument("--handler", choices=("relay", "relay_sync"), help="default: by the seed")
+    parser.add_argument(
+        "--handler",
+        choices=("relay", "relay_sync", "relay_iterator"),
+        help="default: by the seed",
+    )
     parser.add_argument("--rate", type=float, default=600.0, help="events per second")
     parser.add_argument("--pace", type=float, default=3.0, help="seconds between injections, on average")
     parser.add_argument("--order", choices=("partition", "key"), default="partition")
+    parser.add_argument("--park", action="store_true", help="scope: key; what is parked is mended and replayed")
     parser.add_argument("--sleep-ms", type=float, default=1.0, help="how long the first stage's handler takes")
     parser.add_argument("--ttl-ms", type=int, default=2_000)
     parser.add_argument("--mutant", default="", help="with this deliberate defect, see tests/chaos/mutation.py")
@@ -48,7 +53,9 @@ def options_of(arguments: list[str]) -> tuple[Options, Path, bool]:
     given = parser.parse_args(arguments)
     netns = network.possible() if given.netns is None else given.netns
     try:
-        names, said = nemeses.chosen(given.nemesis, netns=netns, server=given.server)
+        names, said = nemeses.chosen(
+            given.nemesis, netns=netns, server=given.server, order=given.order, park=given.park
+        )  # fmt: skip
     except KeyError as error:
         parser.error(f"no nemesis {error}")
     print(*said, sep="\n", end="\n" if said else "", file=sys.stderr)
@@ -57,7 +64,8 @@ def options_of(arguments: list[str]) -> tuple[Options, Path, bool]:
     options = Options(
         seed=given.seed, minutes=given.minutes, hosts=given.hosts, server=given.server, nemeses=tuple(names),
         netns=netns, handler=given.handler or by_seed, rate=given.rate,
-        pace_s=given.pace, order=given.order, sleep_ms=given.sleep_ms, mutant=given.mutant, ttl_ms=given.ttl_ms,
+        pace_s=given.pace, order=given.order, park=given.park, sleep_ms=given.sleep_ms, mutant=given.mutant,
+        ttl_ms=given.ttl_ms,
     )  # fmt: skip
     return options, given.dir or Path(tempfile.mkdtemp(prefix=f"chaos-{given.seed}-")), given.judge
 

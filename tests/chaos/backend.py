@@ -99,6 +99,12 @@ class Backend:
         """Past the proxy, for injections and for the last look; the caller closes it."""
         return redis.Redis(unix_socket_path=str((of or self.redis).socket), password=CANARY, socket_timeout=30)
 
+    def loading(self) -> bool:
+        """Whether the primary reads its file still."""
+        with self.client() as client:
+            info: Any = client.info("persistence")
+        return bool(info["loading"])
+
     # --- the proxy and the observer
 
     def _start_proxy(self) -> int:

@@ -1,8 +1,10 @@
 """The figures that are promised, each from a run with that one fault on a quiet machine.
 
     python -m tests.chaos.figures [--only slice,host,redis,backlog]
+    python -m tests.chaos.figures --only host --keep DIR --seed 31 --minutes 1
 
-Prints a line per figure and exits 1 if one is beyond its bound, or if a promise was broken.
+Prints a line per figure and exits 1 if one is beyond its bound, or if a promise was broken. With --keep, the figure is
+that of all runs of its kind in DIR, so that one can be measured in several short runs.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +46,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "host": Figure(
         "host lost to the next effect of its partitions, ttl 6 s", "power", "p99", 8_500,
-        {"seed": 22, "minutes": 1.4, "pace_s": 14.0, "rate": 1_600.0, "hosts": 3, "ttl_ms": 6_000,
+        {"seed": 22, "minutes": 1.4, "pace_s": 14.0, "rate": 1_600.0, "hosts": 3, "ttl_ms": 6_000, "partitions": 48,
          "aftermath_ttls": 0.2},
     ),
     "redis": Figure(
@@ -59,30 +62,38 @@ FIGURES: dict[str, Figure] = {
 }  # fmt: skip
 
 
-def measured(name: str) -> bool:
-    """Do the run, print its line; whether the bound was kept and nothing broken."""
+def measured(name: str, seed: int | None, minutes: float | None, keep: Path | None) -> bool:
+    """Do a run, print the figure; whether the bound was kept and nothing broken."""
     figure = FIGURES[name]
     netns = network.possible()
     nemesis = figure.nemesis if netns or figure.nemesis != "power" else "kill-host"
-    directory = Path(tempfile.mkdtemp(prefix=f"figure-{name}-"))
-    perform(Options(nemeses=(nemesis,), netns=netns, **figure.options), directory)
-    of = history.read(directory, CANARY)
-    times = judge.spread(points.recovered(of)[nemesis])
-    broken = judge.judge(of)
+    given = {"seed": seed, "minutes": minutes}
+    options = figure.options | {word: value for word, value in given.items() if value is not None}
+    temporary = Path(tempfile.mkdtemp(prefix=f"figure-{name}-")) if keep is None else None
+    directory = temporary or (keep or Path()) / f"{name}-{options['seed']}"
+    perform(Options(nemeses=(nemesis,), netns=netns, **options), directory)
+    runs = sorted(directory.parent.glob(f"{name}-*")) if keep is not None else [directory]
+    found = [history.read(run, CANARY) for run in runs]
+    times = judge.spread([time for of in found for time in points.recovered(of)[nemesis]])
+    broken = {str(run): wrong for run, of in zip(runs, found, strict=True) if (wrong := judge.judge(of))}
     # The supervisors and keepers of hosts that were left alone, which is all of them but for a lost host.
-    exits = sum(host["what"] == "end" and not host["asked"] for host in of.hosts)
+    exits = sum(host["what"] == "end" and not host["asked"] for of in found for host in of.hosts)
     kept = times[figure.quantile] <= figure.bound_ms and not broken and exits == 0
     print(
-        f"{figure.what}: {_shown(times)}, {len(of.actions)} injections; bound {figure.quantile} "
-        f"{figure.bound_ms:,.0f} ms {'kept' if kept else 'NOT KEPT'}; hosts that ended unasked: {exits}"
+        f"{figure.what}: {_shown(times)}, {sum(len(of.actions) for of in found)} injections in {len(runs)} run(s); "
+        f"bound {figure.quantile} {figure.bound_ms:,.0f} ms {'kept' if kept else 'NOT KEPT'}; hosts that ended "
+        f"unasked: {exits}"
     )
-    parts = points.recovered(of, _again(of))
+    parts: dict[str, list[int]] = defaultdict(list)
+    for of in found:
+        for word, part in points.recovered(of, _again(of)).items():
+            parts[word] += part
     for word, part in sorted(parts.items()) if len(parts) > 1 else ():
         print(f"  of these, {word}: {_shown(judge.spread(part))}")
     if broken:
-        print(f"  broken: {broken}; see {directory}")
-    else:
-        shutil.rmtree(directory, ignore_errors=True)
+        print(f"  broken: {broken}")
+    elif temporary is not None:
+        shutil.rmtree(temporary, ignore_errors=True)
     return kept
 
 
@@ -109,8 +120,12 @@ def main() -> int:
         prog="python -m tests.chaos.figures", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", help=",".join(FIGURES))
+    parser.add_argument("--seed", type=int, help="instead of the figure's own")
+    parser.add_argument("--minutes", type=float, help="instead of the figure's own")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the run there, and pool it with those there")
     given = parser.parse_args()
-    kept = [measured(name) for name in (given.only.split(",") if given.only else FIGURES)]
+    names = given.only.split(",") if given.only else FIGURES
+    kept = [measured(name, given.seed, given.minutes, given.keep) for name in names]
     return 0 if all(kept) else 1
 
 

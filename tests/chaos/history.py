@@ -81,6 +81,7 @@ class Change(NamedTuple):
     cursor: str
     n: int
     at: int
+    owner: str = ""  # member/slot, of a lease that was taken
 
 
 @dataclass(slots=True)
@@ -92,6 +93,7 @@ class History:
     commit_events: int = 100
     partitions: int = 16
     at_once: int = 0  # handlers of a partition with order: key; 0 with order: partition
+    park: bool = False  # what fails is parked and replayed in the end, with what follows of its key
     effects: list[Effect] = field(default_factory=list)
     sent: dict[tuple[str, int], Sent] = field(default_factory=lambda: defaultdict(Sent))
     taken: dict[str, dict[int, list[Taken]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
@@ -107,6 +109,11 @@ class History:
     leaks: list[str] = field(default_factory=list)  # files that hold the secret
     files: int = 0
     changes: list[Change] = field(default_factory=list)
+
+    @property
+    def by_key(self) -> bool:
+        """Whether keys overtake each other; then what is true of a partition is true of each key."""
+        return bool(self.at_once) or self.park
 
     @property
     def cuts(self) -> list[tuple[int, int]]:
@@ -142,7 +149,7 @@ def read(directory: Path, secret: str) -> History:
     history = History(
         ttl_ns=options["ttl_ms"] * 1_000_000, commit_events=options["commit_events"], partitions=options["partitions"],
         aftermath_ns=int(options.get("aftermath_ttls", 2.0) * options["ttl_ms"] * 1_000_000),
-        at_once=options.get("concurrency", 1) if options.get("order") == "key" else 0,
+        at_once=options.get("concurrency", 1) if options.get("order") == "key" else 0, park=options.get("park", False),
     )  # fmt: skip
     for line in _lines(directory / "effects"):
         history.effects.append(_effect(line.split()))
@@ -209,8 +216,8 @@ def _effect(words: list[str]) -> Effect:
 
 def _change(words: list[str]) -> Change:
     match words:
-        case ["a", processor, partition, epoch, nonce, cursor, _, at]:
-            return Change("a", (processor, int(partition)), int(epoch), nonce, 0, "", cursor, 0, int(at))
+        case ["a", processor, partition, epoch, nonce, cursor, _, at, owner]:
+            return Change("a", (processor, int(partition)), int(epoch), nonce, 0, "", cursor, 0, int(at), owner)
         case ["c", processor, partition, epoch, nonce, seq, expected, new, n, at]:
             unit = (sys.intern(processor), int(partition))
             return Change("c", unit, int(epoch), nonce, int(seq), expected, new, int(n), int(at))

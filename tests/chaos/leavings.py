@@ -65,8 +65,8 @@ def save(client: redis.Redis, note: Note, partitions: dict[str, int]) -> None:
         note("states.jsonl", key=name.decode().rpartition(":")[2], **json.loads(value))
 
 
-def settled(client: Any, partitions: dict[str, int], processors: dict[str, str]) -> list[str]:
-    """What is still unread: "sink:3 has 17" and so on; empty once every cursor is at its end."""
+def settled(client: Any, partitions: dict[str, int], processors: dict[str, str], *, parked: bool = True) -> list[str]:
+    """What is still unread: "sink:3 has 17" and so on, and what is `parked`; empty once every cursor is at its end."""
     left = []
     for processor, stream in processors.items():
         for partition in range(partitions[stream]):
@@ -75,7 +75,10 @@ def settled(client: Any, partitions: dict[str, int], processors: dict[str, str])
                 added = client.xinfo_stream(f"{tag}:events")["entries-added"]
             except redis.ResponseError:
                 added = 0  # nothing was ever sent there
-            count = int(client.hget(f"{tag}:own:{processor}", "count") or 0)
+            fields = client.hmget(f"{tag}:own:{processor}", "count", "parked_events")
+            count, waiting = (int(each or 0) for each in fields)
+            if parked and waiting:
+                left.append(f"{processor}:{partition} has {waiting} parked")
             if count != added:
                 left.append(f"{processor}:{partition} has {added - count} of {added} unread")
     return left

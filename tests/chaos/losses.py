@@ -17,6 +17,8 @@ from tests.chaos import leavings
 from tests.chaos.steps import POLL_S, Nemesis, Steps, steps
 from tests.chaos.world import World
 
+#: What an operator does about whatever is parked, again and again.
+REPLAY = ("replay", "sink", "--yes", "--reason", "chaos, mended")
 _NOTICE_S = 30.0
 _REPLAY_S = 90.0
 
@@ -107,6 +109,30 @@ def removal(name: str, how: str) -> Nemesis:
     return nemesis
 
 
+def del_own(world: World, rng: random.Random) -> Steps:
+    """A stranger deletes the own hash of a partition; an operator lets it go on from where its group is."""
+    partition = rng.randrange(world.options.partitions)
+    own = f"{{chaos:events:{partition}}}:own:sink"
+
+    def body(note: dict[str, Any]) -> Steps:
+        note["partition"] = partition
+        with contextlib.closing(world.client()) as client:
+            pipe = client.pipeline(transaction=True)
+            pipe.hmget(own, "cursor", "count")
+            pipe.delete(own)
+            was = pipe.execute()[0]
+            until = time.monotonic() + min(_NOTICE_S, world.options.settle_s)
+            while not client.hexists(own, "block") and time.monotonic() < until:
+                yield POLL_S
+            *now, record = client.hmget(own, "cursor", "count", "block")
+            note["moved"] = [str(was), str(now)] if now != was else []
+            note["unsaid"] = record is None or json.loads(record)["kind"] != "position lost"
+            note["end"] = time.monotonic_ns()
+        yield from operator(world, note, "replay", f"sink:{partition}", "--yes", "--reason", "chaos")
+
+    yield from steps(world, "del-own", ["redis"], body)
+
+
 def _save_read(world: World, client: Any, tag: str, partition: int) -> str:
     """Write down what has been read, since it is going to be removed; returns up to where."""
     cursor: str = client.hget(f"{tag}:own:sink", "cursor").decode()
@@ -146,19 +172,23 @@ def operator(world: World, note: dict[str, Any], *command: str) -> Steps:
             [sys.executable, "-m", "runnelctl", *command, "-t", str(world.topology)],
             stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=world.directory, env=world.environment("operator"),
         )  # fmt: skip
-    until = time.monotonic() + _REPLAY_S
+    until, fair = time.monotonic() + _REPLAY_S, {0}
+    if command[0] == "restart" or command == REPLAY:
+        fair.add(1)  # it may say, rightly, that a host was lost under its hands, or that something failed again
     try:
         while process.poll() is None and time.monotonic() < until:
+            if 1 in fair and "redis" in world.claims:
+                fair.add(69)  # or that it can't reach Redis, which another injection is at
             yield POLL_S
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
     note["operator"] = [" ".join(command), process.returncode]
-    # It may say, rightly, that a host was lost under its hands.
-    note["operator_done"] = process.returncode in ((0, 1) if command[0] == "restart" else (0,))
+    note["operator_done"] = process.returncode in fair
 
 
 ALL: dict[str, Nemesis] = {
     "failover": failover, "torn-tail": torn_tail, "trim": removal("trim", "maxlen"), "xdel": removal("xdel", "xdel"),
+    "del-own": del_own,
 }  # fmt: skip

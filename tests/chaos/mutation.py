@@ -102,6 +102,23 @@ MUTANTS: dict[str, Mutant] = {
         frozenset({"loss", "leftovers", "counts", "recovery"}),
         _run("kill-slice"),
     ),
+    "same-lease": Mutant(
+        "whoever stands in for a dead slice goes on under its lease",
+        (
+            _py(
+                "tenure",
+                "(leases.release(wire, self.topology.name, *each, due.get(each[0].index), death) for each in held)",
+                "(asyncio.sleep(0, True) for each in held)",
+            ),
+            _py(
+                "tenure",
+                "[secrets.randbits(62) | 1 for _ in wishes]",
+                "[int(wish.dead or 0) or secrets.randbits(62) | 1 for wish in wishes]",
+            ),
+        ),
+        frozenset({"epochs", "fence", "repeats"}),
+        _run("kill-slice"),
+    ),
     "no-pdeathsig": Mutant(
         "children do not die with their supervisor",
         (_py("child", "_LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)", "pass"),),

@@ -18,6 +18,8 @@ from tests.chaos.world import PROCESSORS, Host, World
 
 _DRAIN_WHILE_FULL_S = 30.0
 _NEWCOMER_S = 30.0
+_VISITORS, _STORM_S = 10, 10.0
+_REPLAYS = 3
 
 
 def _kinds(world: World, host: Host, kind: str) -> list[int]:
@@ -120,6 +122,8 @@ def _redis_down(world: World, name: str, down_s: float) -> Steps:
             yield down_s
         finally:
             world.redis.start()
+        while world.backend.loading():  # it answers, and serves nothing until it has read its file
+            yield 0.002
 
     yield from steps(world, name, ["redis"], body)
 
@@ -146,7 +150,9 @@ def _full(world: World, rng: random.Random) -> Steps:
             try:
                 yield seconds
                 until = time.monotonic() + _DRAIN_WHILE_FULL_S
-                while (left := leavings.settled(client, world.streams, PROCESSORS)) and time.monotonic() < until:
+                while (left := leavings.settled(client, world.streams, PROCESSORS, parked=False)) and (
+                    time.monotonic() < until
+                ):
                     yield POLL_S
                 note["undrained"] = left
             finally:
@@ -216,32 +222,35 @@ def _power(world: World, rng: random.Random) -> Steps:
 
 
 def _storm(world: World, rng: random.Random) -> Steps:
-    """Hosts come, and go again before anybody got used to them: half by SIGTERM, half by SIGKILL."""
+    """Ten hosts come and go within ten seconds, before anybody got used to them: half by SIGTERM, half by SIGKILL."""
+    stays = [(came := rng.uniform(0, _STORM_S - 1), rng.uniform(came + 1, _STORM_S)) for _ in range(_VISITORS)]
+    turns = sorted((at, number) for number, stay in enumerate(stays) for at in stay)
 
     def body(note: dict[str, Any]) -> Steps:
-        visitors: list[tuple[float, Host]] = []
-        note["pids"] = []
-        for _ in range(rng.choice((4, 6, 10))):
-            host = world.visitor()
-            world.claims.add(f"host:{host.name}")
-            visitors.append((time.monotonic() + rng.uniform(0.5, 4.5), host))
-            yield rng.uniform(0, 1)
+        visitors: dict[int, Host] = {}
+        note["pids"], began = [], time.monotonic()
         try:
-            for leaves, host in sorted(visitors, key=lambda each: each[0]):
-                yield max(0.0, leaves - time.monotonic())
+            for at, number in turns:
+                yield max(0.0, began + at - time.monotonic())
+                host = visitors.get(number)
+                if host is None:
+                    host = visitors[number] = world.visitor()
+                    world.claims.add(f"host:{host.name}")
+                    continue
                 host.ask()
                 gently = rng.random() < 0.5
                 note["pids"] += [] if gently else [p.pid for p in world.processes(host, of_host=True)]
                 with contextlib.suppress(ProcessLookupError):
                     host.process.send_signal(signal.SIGTERM if gently else signal.SIGKILL)
+            note["turned_s"] = time.monotonic() - began
             until = time.monotonic() + 40
-            while any(host.name in world.hosts and not world.ended(host) for _, host in visitors):
+            while left := [host for host in visitors.values() if host.name in world.hosts and not world.ended(host)]:
                 if time.monotonic() > until:
-                    note["stuck"] = [host.name for _, host in visitors if host.name in world.hosts]
+                    note["stuck"] = [host.name for host in left]
                     break
                 yield POLL_S
         finally:
-            world.claims -= {f"host:{host.name}" for _, host in visitors}
+            world.claims -= {f"host:{host.name}" for host in visitors.values()}
 
     yield from steps(world, "storm", ["storm"], body)
 
@@ -297,13 +306,25 @@ def _corrupt(world: World, rng: random.Random) -> Steps:
 
 
 def _handlers(world: World, rng: random.Random) -> Steps:
-    """A record or two whose handling goes wrong."""
+    """A record or two whose handling goes wrong; where that parks its key, an operator mends and replays it later."""
 
     def body(note: dict[str, Any]) -> Steps:
-        note["do"] = [rng.choice(MISDEEDS) for _ in range(rng.randint(1, 2))]
+        park = world.options.park
+        note["do"] = [rng.choice(MISDEEDS) for _ in range(rng.randint(1, 2))] + ["raise"] * (5 * park)
         for do in note["do"]:
             world.order(f"do {do}")
         yield 0
+        note["end"] = time.monotonic_ns()
+        if park:
+            yield rng.uniform(2, 10)
+            note["operator"] = ["", 69]
+            for _ in range(_REPLAYS):
+                if note["operator"][1] == 69:  # Redis was away
+                    yield 1
+                    while "redis" in world.claims:  # it may stand still, and would have this thread stand still, too
+                        yield POLL_S
+                    world.mend()
+                    yield from losses.operator(world, note, *losses.REPLAY)
 
     yield from steps(world, "handlers", [], body)
 
@@ -326,7 +347,7 @@ def _stop_newcomer(world: World, rng: random.Random) -> Steps:
                     return sum(mark in owner.decode() for owner in owners)
 
                 until = time.monotonic() + _NEWCOMER_S
-                while owned() < 2 and time.monotonic() < until:
+                while host.process.poll() is None and owned() < 2 and time.monotonic() < until:
                     yield 0.005
                 yield rng.uniform(0, 0.2)
                 pids = [p.pid for p in world.processes(host, of_host=True)]
@@ -362,11 +383,12 @@ def _eviction(world: World, rng: random.Random) -> Steps:
             world.claims.add(f"host:{host.name}")
             try:
                 until = time.monotonic() + 20
-                while host.process.poll() is None and time.monotonic() < until:
+                while host.process.poll() is None and not host.begun and time.monotonic() < until:
                     yield POLL_S
-                note["started"] = host.process.poll() in (None, 0)
+                note["started"] = host.begun or host.process.poll() == 0
             finally:
                 client.config_set("maxmemory-policy", "noeviction")
+                host.ask()
                 host.process.kill()
                 host.process.wait()
                 world.ended(host)
@@ -467,7 +489,9 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 NEED_NETWORK = frozenset({"cut-host", "power"})
 
 
-def chosen(wanted: str, *, netns: bool, server: str) -> tuple[list[str], list[str]]:
+def chosen(
+    wanted: str, *, netns: bool, server: str, order: str = "partition", park: bool = False
+) -> tuple[list[str], list[str]]:
     """Nemeses from names and families, separated by commas; and sentences about those that can't be had here.
 
     Raises KeyError for a name that there is not.
@@ -487,6 +511,12 @@ def chosen(wanted: str, *, netns: bool, server: str) -> tuple[list[str], list[st
     elif server == "redis" and "clock-redis" in names:
         without.add("clock-redis")
         said.append("Debian's redis-server 7.0 does not start under libfaketime: without clock-redis")
+    if park and "corrupt" in names:
+        without.add("corrupt")
+        said.append("what has no key can't be parked: without corrupt")
+    if order == "key" and "del-own" in names:
+        without.add("del-own")
+        said.append("what was done out of turn would come again: without del-own")
     return [name for name in names if name not in without], said
 
 

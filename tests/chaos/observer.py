@@ -4,7 +4,7 @@ process of its own, so that the fence can be judged without asking the thing und
 python -m tests.chaos.observer SOCKET PASSWORD_VARIABLE OUT
 Reads from stdin another SOCKET to follow, after a failover. Lines of OUT, times in ns of the machine's clock:
 
-a processor partition epoch nonce cursor count at             a lease was taken
+a processor partition epoch nonce cursor count at owner       a lease was taken
 c processor partition epoch nonce seq expected new n at       a commit passed
 r processor partition epoch nonce at                          a lease was let go
 gap at                                                        what happened before this may be missing
@@ -49,12 +49,13 @@ class Watch:
             return None
         name = f"{unit[2]} {unit[1]}"
         if fields.get("nonce") and "epoch" in fields:
-            return f"a {name} {fields['epoch']} {fields['nonce']} {fields['cursor']} {fields['count']} {at}\n"
+            taken = " ".join(fields[word] for word in ("epoch", "nonce", "cursor", "count"))
+            return f"a {name} {taken} {at} {fields['owner']}\n"
         called = self._called
         if "cursor" in fields and "seq" in fields and "epoch" not in fields and len(called) > 6:
             epoch, nonce, _, expected, _, n = called[:6]
             return f"c {name} {epoch} {nonce} {fields['seq']} {expected} {fields['cursor']} {n} {at}\n"
-        if fields.get("nonce") == "" and len(called) > 1:
+        if fields.get("nonce") == "" and "epoch" not in fields and len(called) > 1:
             return f"r {name} {called[0]} {called[1]} {at}\n"
         return None
 

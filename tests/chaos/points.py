@@ -94,6 +94,8 @@ def _copies(history: History) -> Iterator[str]:
 def _told(history: History) -> Iterator[str]:
     """Loss is said, with the right number, and only loss is."""
     for action in history.actions:
+        if action.get("moved") or action.get("unsaid"):
+            yield f"{action['nemesis']}: not stopped where it was: {action['moved']}, unsaid {action['unsaid']}"
         if action.get("passed"):
             yield f"{action['nemesis']}: {len(action['passed'])} removed event(s) were passed over without a word"
         if "said" in action and action["said"] != len(action["lost"]):
@@ -116,7 +118,7 @@ def _verdicts(
     often = [event for event, count in counted.items() if count > 1]
     if often:
         yield f"{len(often)} event(s) of {processor} are more than one dead letter: {often[:_SHOWN]}"
-    guilty = {place for place, entry in entries.items() if entry.raw or entry.do in FATAL}
+    guilty = {place for place, entry in entries.items() if entry.raw or (entry.do in FATAL and not history.park)}
     innocent = [event for event in counted if event not in guilty]
     if innocent:
         yield f"{len(innocent)} innocent event(s) of {processor} are dead letters: {innocent[:_SHOWN]}"
@@ -137,7 +139,7 @@ def order(history: History) -> Iterator[str]:
         if (effect.unit, effect.id) in seen:
             continue
         seen.add((effect.unit, effect.id))
-        line = (effect.unit, effect.key if history.at_once else "")
+        line = (effect.unit, effect.key if history.by_key else "")
         if effect.id < highest.get(line, (0, 0)):
             yield f"first effect after that of a later event: {effect}"
         highest[line] = max(effect.id, highest.get(line, (0, 0)))
@@ -157,7 +159,7 @@ def repeats(history: History) -> Iterator[str]:
     fresh: set[tuple[Unit, int, str]] = set()
     repeated: Counter[tuple[Unit, int]] = Counter()
     for effect in history.effects:
-        run, line = (effect.unit, effect.epoch), (*(effect.unit, effect.epoch), effect.key if history.at_once else "")
+        run, line = (effect.unit, effect.epoch), (*(effect.unit, effect.epoch), effect.key if history.by_key else "")
         before = known.get((effect.unit, effect.id))
         if before is None:
             known[effect.unit, effect.id] = ([effect.epoch], effect.start)
@@ -184,9 +186,12 @@ def repeats(history: History) -> Iterator[str]:
 def inside(history: History) -> Iterator[str]:
     """3. Inside Redis everything happened exactly once and in order: counters, their chain of ids, emitted records."""
     dead, removed = _dead(history), history.removed
+    emitted = Counter((entry.key, entry.of) for _, entry in _entries(history, "echoes"))
     passed: dict[str, list[tuple[int, Taken]]] = defaultdict(list)
     for partition, entry in _entries(history, "events"):
-        if not entry.raw and ("sink", partition, entry.id) not in dead and (partition, entry.id) not in removed:
+        # With order: key it may have been done out of turn before a stranger removed it: all of it, then, or nothing.
+        done = (partition, entry.id) not in removed or (bool(history.at_once) and emitted[entry.key, entry.id] > 0)
+        if not entry.raw and ("sink", partition, entry.id) not in dead and done:
             passed[entry.key].append((partition, entry))
     for key, entries in passed.items():
         links = 0
@@ -199,7 +204,6 @@ def inside(history: History) -> Iterator[str]:
     ghosts = sorted(history.states.keys() - passed.keys())
     if ghosts:
         yield f"{len(ghosts)} state(s) of keys without events: {ghosts[:_SHOWN]}"
-    emitted = Counter((entry.key, entry.of) for _, entry in _entries(history, "echoes"))
     due: Counter[tuple[str, Id | None]] = Counter(
         (k, entry.id) for k, entries in passed.items() for _, entry in entries
     )
@@ -349,7 +353,8 @@ def recovered(history: History, kind: Callable[[dict[str, Any]], str] = _nemesis
     """nemesis (or what `kind` makes of an action) -> ns from each injection to the next call in each partition that it
     hit and no other injection did.
 
-    From its start where another process can take over at once; from its end where nobody can work meanwhile.
+    From its start where another process can take over at once; from its end where nobody can work meanwhile. What the
+    processes that it killed did in their last moments is no recovery.
     """
     by_unit: dict[Unit, list[Effect]] = defaultdict(list)
     for effect in sorted(history.effects, key=lambda each: each.start):
@@ -358,11 +363,13 @@ def recovered(history: History, kind: Callable[[dict[str, Any]], str] = _nemesis
     for action in history.actions:
         pids = action.get("pids")
         since = action["at"] if pids is not None else action["end"]
+        gone = frozenset(pids or ()) if "killed" in action else frozenset[int]()
         for effects in by_unit.values():
             before = _last_before(effects, action["at"])
             if before is None or (pids is not None and effects[before].pid not in pids):
                 continue
-            after = next((each for each in effects[before + 1 :] if each.start >= since), None)
+            later = (each for each in effects[before + 1 :] if each.start >= since and each.pid not in gone)
+            after = next(later, None)
             if after is not None and not _crossed(history, action, after.start):
                 found[kind(action)].append(after.start - since)
     return dict(found)

@@ -9,11 +9,12 @@ import random
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import redis
 
-from tests.chaos import history, leavings, nemeses
+from tests.chaos import history, leavings, losses, nemeses
 from tests.chaos.backend import CANARY
 from tests.chaos.nemeses import Steps
 from tests.chaos.world import PROCESSORS, Options, World
@@ -36,7 +37,7 @@ class Run:
         for number in range(options.hosts):
             world.up(f"h{number}", number)
         world.start_producers()
-        wait_until(lambda: self._handled() >= options.warm_events, 60, "the first events to be handled")
+        wait_until(self._warm, 60, "the first events to be handled, and by every host some")
         began = time.monotonic()
         end = began + options.minutes * 60
         for at, name, seed in nemeses.schedule(options.seed, end - began, list(options.nemeses), options.pace_s):
@@ -49,17 +50,21 @@ class Run:
         self._settle()
         self._stop()
 
-    def _handled(self) -> int:
+    def _warm(self) -> bool:
         effects = self.world.directory / "effects"
-        return effects.read_bytes().count(b"\n") if effects.exists() else 0
+        lines = effects.read_text().split("\n")[:-1] if effects.exists() else []
+        return len(lines) >= self.options.warm_events and {line.split()[1] for line in lines} >= self.world.hosts.keys()
 
     def _push(self, at: float, name: str, steps: Steps) -> None:
         heapq.heappush(self._heap, (at, next(self._number), name, steps))
 
     def _inject(self, end: float) -> None:
-        """Until the time is over and what was begun has ended; nothing is begun after the end."""
+        """Until the time is over and what was begun has ended. Nothing is begun after the end, not even what waits for
+        its turn by then."""
+        world = self.world
         begun: set[int] = set()
         while (now := time.monotonic()) < end or self._heap:
+            world.over = now >= end
             if now > end + 120:
                 raise AssertionError(f"never ended: {[name for _, _, name, _ in self._heap]}")
             self.world.watch()
@@ -103,8 +108,18 @@ class Run:
                 self._sample()
                 with contextlib.suppress(redis.RedisError):
                     left = leavings.settled(client, world.streams, PROCESSORS)
+                    if left and all("parked" in each for each in left):
+                        self._replay()
                 time.sleep(0.1)
         world.note("facts.jsonl", what="settled", producers=codes, left=left)
+
+    def _replay(self) -> None:
+        """What is parked, mended."""
+        self.world.mend()
+        note: dict[str, Any] = {}
+        for pause in losses.operator(self.world, note, *losses.REPLAY):
+            self.world.watch()
+            time.sleep(pause)
 
     def _stop(self) -> None:
         world = self.world
@@ -137,7 +152,8 @@ def perform(options: Options, directory: Path) -> None:
     """Do a run; its files are in `directory` afterwards, and nothing else of it is left."""
     with World(options, directory) as world:
         marks = (
-            options.server, options.handler, f"order: {options.order}", "own networks" if world.network else "loopback",
+            options.server, options.handler, f"order: {options.order}", *(["scope: key"] if options.park else []),
+            "own networks" if world.network else "loopback",
             *([f"mutant {options.mutant}"] if options.mutant else []),
         )  # fmt: skip
         print(

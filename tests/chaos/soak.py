@@ -37,10 +37,13 @@ _BROKEN_LIMIT = 3
 
 def arguments_of(seed: int) -> list[str]:
     """How the run of a seed is made."""
-    server = ("valkey", "redis")[seed // 2 % 2]
+    server, family = ("valkey", "redis")[seed // 2 % 2], _FAMILIES[seed // 4 % 4]
+    by_key = (seed + seed // 4) % 4 == 3
     return [
         "--seed", str(seed), "--hosts", str(2 + (seed % 5 == 4)),
-        "--server", server if servers.binary(server) is not None else "valkey", "--nemesis", _FAMILIES[seed // 4 % 4],
+        "--server", server if servers.binary(server) is not None else "valkey", "--nemesis", family,
+        *(("--order", "key") if by_key else ("--handler", "relay_iterator") if seed % 4 == 2 else ()),
+        *(("--park",) if seed % 4 == 1 and family == "harmless" else ()),
     ]  # fmt: skip
 
 

@@ -28,10 +28,14 @@ class Claimed:
     def __init__(self, world: World, *names: str) -> None:
         self.world, self.names = world, set(names)
 
-    def wait(self) -> Steps:
+    def wait(self) -> Generator[float, None, bool]:
+        """Whether it may be used; not if the time was over before."""
         while self.world.claims & self.names:
+            if self.world.over:
+                return False
             yield POLL_S
         self.world.claims |= self.names
+        return True
 
     def free(self) -> None:
         self.world.claims -= self.names
@@ -41,7 +45,8 @@ class Claimed:
 def steps(world: World, nemesis: str, claims: list[str], body: Callable[[dict[str, Any]], Steps]) -> Steps:
     """Claim, run the body, write down what it did and when."""
     claimed = Claimed(world, *claims)
-    yield from claimed.wait()
+    if not (yield from claimed.wait()):
+        return
     note: dict[str, Any] = {"nemesis": nemesis, "at": time.monotonic_ns()}
     try:
         yield from body(note)

@@ -38,8 +38,7 @@ processors:
     stream: events
     handler: tests.chaos.relay:{handler}
     processes: {slices}
-    policy: IGNORE
-    dead_letter: true
+    {policy_lines}
     retry: {{attempts: 3, backoff: 20ms}}
     timeout: {timeout_ms}ms
     max_memory: 240MiB
@@ -84,6 +83,7 @@ class Options:
     commit_events: int = 100
     ttl_ms: int = 2_000
     timeout_ms: int = 4_000
+    park: bool = False  # what fails parks its key, and is mended and replayed some time later
     order: str = "partition"  # or key, with so many handlers at once
     concurrency: int = 4
     sleep_ms: float = 1.0  # of the first stage's handler
@@ -96,17 +96,27 @@ class Options:
 
 @dataclass(slots=True)
 class Host:
-    """One `up` and where it runs. `asked_at`: when it was told to end, or killed; its end is no surprise then."""
+    """One `up` and where it runs. `asked_at`: when it was told to end, or killed; its end is no surprise then. `says`:
+    the file with its output, and where in there it begins."""
 
     name: str
     number: int
     process: subprocess.Popen[bytes]
     started: float
+    says: tuple[Path, int]
     asked_at: float | None = None
 
     @property
     def asked(self) -> bool:
         return self.asked_at is not None
+
+    @property
+    def begun(self) -> bool:
+        """Whether it has been let in by Redis; what then goes wrong must not end it any more."""
+        path, since = self.says
+        with path.open("rb") as file:
+            file.seek(since)
+            return b"partitions to own" in file.read()
 
     def ask(self) -> None:
         """To be called before anything that makes it end."""
@@ -130,6 +140,8 @@ class World:
         self.producers: list[subprocess.Popen[bytes]] = []
         self.package = ROOT
         self._clocked = False
+        self._mended = directory / "mended"
+        self.over = False  # the time for injections
         self._storms = 0
 
     def __enter__(self) -> World:
@@ -160,7 +172,12 @@ class World:
         self.url = f"redis://:{CANARY}@{address}:{self.backend.port}/0"
         self.topology = self.directory / "topology.yaml"
         order = f"order: key\n    concurrency: {options.concurrency}" if options.order == "key" else "order: partition"
-        self.topology.write_text(TOPOLOGY.format(root=ROOT, order_lines=order, **asdict(options)))
+        policy = "policy: IGNORE\n    dead_letter: true"
+        if options.park:
+            policy = "policy: QUARANTINE\n    scope: key\n    max_parked: {events: 1000000, size: 256MiB}"
+        self.topology.write_text(
+            TOPOLOGY.format(root=ROOT, order_lines=order, policy_lines=policy, **asdict(options))
+        )  # fmt: skip
         self._ends.callback(self._end_processes)
 
     # --- writing down
@@ -197,6 +214,17 @@ class World:
         """The file that says how far the wall clock of a host is off."""
         return self.directory / f"clock.{name}"
 
+    def mend(self) -> None:
+        """Whatever went wrong with an event that Redis has now goes well when it is tried again."""
+        with contextlib.closing(self.client()) as client:
+            last = {}
+            for partition in range(self.options.partitions):
+                info: Any = client.xinfo_stream(f"{{chaos:events:{partition}}}:events")
+                last[partition] = info["last-generated-id"].decode()
+        new = self._mended.with_suffix(".new")
+        new.write_text(json.dumps(last))
+        new.replace(self._mended)
+
     # --- hosts
 
     def environment(self, host: str) -> dict[str, str]:
@@ -210,6 +238,7 @@ class World:
             "CHAOS_EFFECTS": str(self.directory / "effects"),
             "CHAOS_HOST": host,
             "CHAOS_RUN": self.run_id,
+            "CHAOS_MENDED": str(self._mended),
             "CHAOS_SLEEP_S": str(self.options.sleep_ms / 1000),
             "PYTHONPATH": f"{self.package}:{ROOT}",
             "PYTHONUNBUFFERED": "1",
@@ -221,13 +250,15 @@ class World:
         """Start a host; `number` says in whose network. Only from the main thread: it dies with the thread."""
         enter = self.network.enter(number) if self.network is not None else []
         (self.directory / "homes" / name).mkdir(parents=True, exist_ok=True)
-        with (self.directory / f"up.{name}.out").open("ab") as out:
+        path = self.directory / f"up.{name}.out"
+        with path.open("ab") as out:
+            begin = out.tell()
             process = subprocess.Popen(
                 [*enter, sys.executable, "-m", "runnelctl", "up", str(self.topology)],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.directory, env=self.environment(name),
                 preexec_fn=servers.die_with_parent(),  # noqa: PLW1509 - single-threaded here, and it only calls libc
             )  # fmt: skip
-        self.hosts[name] = Host(name, number, process, time.monotonic())
+        self.hosts[name] = Host(name, number, process, time.monotonic(), (path, begin))
         self.note("hosts.jsonl", at=time.monotonic_ns(), what="up", host=name, pid=process.pid)
         return self.hosts[name]
 
@@ -242,7 +273,7 @@ class World:
         if code is None:
             return False
         # One that started while Redis was out of reach says so and ends; that is its contract.
-        young = (host.asked_at or time.monotonic()) - host.started < _START_LIMIT_S
+        young = (host.asked_at or time.monotonic()) - host.started < _START_LIMIT_S or not host.begun
         excused = young and self.trouble_at >= host.started - 1 and code in (1, 69)
         # SIGTERM before it has begun anything just ends it.
         early = (-signal.SIGTERM,) if young else ()

@@ -9,27 +9,31 @@ from typing import Any
 import pytest
 
 from tests import servers
-from tests.chaos import history, judge, mutants, mutation, nemeses, network
+from tests.chaos import history, judge, moves, mutants, mutation, nemeses, network
 from tests.chaos.backend import CANARY
 from tests.chaos.run import perform
 from tests.chaos.world import Options
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 
-#: Every family once, both servers, both kinds of handler.
+PARKING = "handlers,kill-slice,kill-keeper,kill-host,stop-slice,lose-replies,rolling"
+#: Every family once, both servers, every kind of handler, every order, parked keys.
 SHORT: list[dict[str, Any]] = [
     {"seed": 11, "server": "valkey", "handler": "relay", "family": "harmless", "minutes": 0.6},
-    {"seed": 12, "server": "redis", "handler": "relay_sync", "family": "losses", "minutes": 0.6},
-    {"seed": 13, "server": "valkey", "handler": "relay", "family": "clocks", "minutes": 0.35},
+    {"seed": 12, "server": "redis", "handler": "relay_sync", "family": "losses", "minutes": 0.6, "order": "key"},
+    {"seed": 13, "server": "valkey", "handler": "relay_iterator", "family": "clocks", "minutes": 0.35},
+    {"seed": 14, "server": "valkey", "handler": "relay_sync", "family": PARKING, "minutes": 0.3, "park": True},
 ]
 
 
-def _broken(directory: Path, *, server: str, family: str, **options: Any) -> dict[str, list[str]]:
+def _broken(
+    directory: Path, *, server: str, family: str, order: str = "partition", park: bool = False, **options: Any
+) -> dict[str, list[str]]:
     if servers.binary(server) is None:
         pytest.skip(f"no {server} server is installed")
     netns = network.possible()
-    names, _ = nemeses.chosen(family, netns=netns, server=server)
-    perform(Options(server=server, nemeses=tuple(names), netns=netns, **options), directory)
+    names, _ = nemeses.chosen(family, netns=netns, server=server, order=order, park=park)
+    perform(Options(server=server, nemeses=tuple(names), netns=netns, order=order, park=park, **options), directory)
     of = history.read(directory, CANARY)
     assert len(of.actions) >= 5
     assert len(of.effects) > 3_000
@@ -37,10 +41,27 @@ def _broken(directory: Path, *, server: str, family: str, **options: Any) -> dic
     return judge.judge(of)
 
 
-@pytest.mark.parametrize("options", SHORT, ids=lambda options: options["family"])
+@pytest.mark.parametrize("options", SHORT, ids=lambda options: options["family"].split(",")[0])
 def test_a_short_run_breaks_no_promise(tmp_path: Path, options: dict[str, Any]) -> None:
     found = _broken(tmp_path, rate=400.0, **options)
     assert not found, f"judge again: python -m tests.chaos.judge {tmp_path}\n{found}"
+
+
+def test_twenty_joins_and_leaves_in_ten_seconds_move_no_more_than_they_must(tmp_path: Path) -> None:
+    if servers.binary("valkey") is None:
+        pytest.skip("no valkey server is installed")
+    options = Options(
+        seed=31, minutes=0.04, pace_s=1.0, rate=400.0, slices=1, nemeses=("storm",), ttl_ms=6_000, settle_s=120.0
+    )
+    perform(options, tmp_path)
+    of = history.read(tmp_path, CANARY)
+    (storm,) = of.actions
+    assert sum(host["what"] == "up" for host in of.hosts) == options.hosts + 10
+    assert not (found := judge.judge(of)), f"judge again: python -m tests.chaos.judge {tmp_path}\n{found}"
+    all_of_them, in_storm = moves.leases(of), moves.leases(of, storm["at"])
+    before = dict(all_of_them[: len(all_of_them) - len(in_storm)])
+    assert len(before) == options.partitions + options.echo_partitions
+    assert not moves.needless(in_storm, before, options.hosts)
 
 
 @pytest.mark.parametrize("name", mutation.MUTANTS)

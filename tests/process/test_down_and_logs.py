@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runnelctl.runtime import homes
+from runnelctl.runtime import homes, processes
 from tests.process import ups
 from tests.process.shop import Shop, in_order
 from tests.process.ups import Up
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.process
 def shop(tmp_path: Path, valkey: Server, app_name: str) -> Iterator[Shop]:
     yield Shop(tmp_path, app_name, valkey.url)
     for home in homes.found(tmp_path):  # nothing outlives a test, even one that fails
-        if home.alive and homes.started(home.pid) == home.started:
+        if home.alive and processes.started(home.pid) == home.started:
             os.kill(home.pid, signal.SIGKILL)
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from psutil import Process
+
 from runnelctl import connect_sync
 from tests.process.ups import Up, command, project, status
 from tests.servers import Server
@@ -111,6 +113,42 @@ def test_others_take_over_for_a_slice_that_died_but_not_the_event_that_it_may_ha
         wait_until(lambda: rows(tmp_path) == (0, [6, 6]), message="the event to be passed over, and both to work")
     finally:
         up.close()
+
+
+def test_another_host_takes_over_while_one_has_no_slice_but_not_the_event_that_it_may_have_died_of(
+    valkey: Server, tmp_path: Path, app_name: str
+) -> None:
+    rules = ", policy: IGNORE, retry: {attempts: 2, backoff: 10ms}}"
+    topology = TOPOLOGY.format(name=app_name, url=valkey.url).replace("processes: 2}", f"processes: 1{rules}")
+    project(tmp_path, topology, shop=DEADLY)
+    hosts = [Up(tmp_path).wait_ready()]
+    try:
+        hosts.append(Up(tmp_path).wait_ready())
+        wait_until(lambda: each_has(tmp_path, hosts) == [6, 6], message="half to move")
+        slow = tmp_path / "slow"
+        slow.touch()
+        with connect_sync(tmp_path / "topology.yaml") as client:
+            client.send("orders", {"who": "ada", "die": True})
+            client.send("orders", {"who": "ada", "die": False})
+        wait_until(lambda: 11 in each_has(tmp_path, hosts), message="the other host to take what is not suspected")
+        slow.unlink()
+        wait_until(lambda: rows(tmp_path) == (0, [12]), message="the event to be passed over")
+        wait_until(lambda: each_has(tmp_path, hosts) == [6, 6], message="both to work")
+        slow.touch()
+        (slice_,) = (child for child in Process(hosts[0].pid).children() if child.name() == "count.0")
+        slice_.kill()
+        wait_until(lambda: each_has(tmp_path, hosts) == [0, 12], message="everything to go on at the other host")
+        slow.unlink()
+        wait_until(lambda: each_has(tmp_path, hosts) == [6, 6], message="half to come back")
+    finally:
+        for up in hosts:
+            up.close()
+
+
+def each_has(directory: Path, hosts: list[Up]) -> list[int]:
+    """How many partitions each host has."""
+    found = [host for host, _ in places(directory).values() if host is not None]
+    return [sum(host.endswith(f":{up.pid}") for host in found) for up in hosts]
 
 
 def rows(directory: Path) -> tuple[int, list[int]]:

@@ -136,3 +136,34 @@ def test_a_stranger_deletes_unread_events_and_a_whole_stream(valkey: Server, tmp
         assert up.stop() == 0
     finally:
         up.close()
+
+
+def test_a_processor_whose_position_is_deleted_stops_and_says_where_it_was(
+    valkey: Server, tmp_path: Path, app_name: str
+) -> None:
+    """Were it taken for a new one, it would handle everything again, or pass over what is unread."""
+    topology = TOPOLOGY.replace("policy:", "start: latest, policy:").format(name=app_name, url=valkey.url)
+    project(tmp_path, topology, shop=HANDLER)
+    up = Up(tmp_path).wait_ready()
+    try:
+        assert command(tmp_path, "send", "orders", *records(1, 2)).returncode == 0
+        wait_until(lambda: seen(valkey.port, app_name) == [1, 2], message="the first events")
+        with redis.Redis(port=valkey.port, decode_responses=True) as client:
+            cursor = client.xrange(keys.events(app_name, "orders", A))[-1][0]
+            wait_until(lambda: row(tmp_path)["lag"] == 0, message="them to be committed")
+            client.delete(keys.own(app_name, "orders", A, "count"))
+            client.execute_command("CLIENT", "KILL", "TYPE", "normal")  # so that everybody looks anew
+        assert command(tmp_path, "send", "orders", *records(4, 5)).returncode == 0
+        wait_until(lambda: row(tmp_path)["state"] == "quarantined", message="the partition to stop")
+        error = row(tmp_path)["error"]
+        assert (error["type"], error["kind"]) == ("PositionLost", "position lost")
+        assert f"2 event(s) were passed, up to {cursor}" in error["message"]
+        assert f"count:{A}: the record of where count:{A} is has gone from Redis" in up.output
+        assert "went back in time" not in up.output, "it did not; only this is gone"
+        replayed = command(tmp_path, "replay", "count", "--yes")
+        assert replayed.returncode == 0, replayed.stderr
+        wait_until(lambda: seen(valkey.port, app_name) == [1, 2, 4, 5], message="what was unread, once")
+        wait_until(lambda: row(tmp_path)["lag"] == 0, message="right books")
+        assert up.stop() == 0
+    finally:
+        up.close()

@@ -28,8 +28,11 @@ HANDLERS = "async def charge(event):\n    pass\n"
 
 
 def test_a_host_comes_up_and_drains(valkey: Server, app_name: str, tmp_path: Path, start_up: Callable[..., Up]) -> None:
-    project(tmp_path, TOPOLOGY.format(name=app_name, redis=valkey.url), handlers=HANDLERS)
+    told = "import pathlib, sys\npathlib.Path('found').write_text(str({'redis', 'psutil'} & set(sys.modules)))\n"
+    project(tmp_path, TOPOLOGY.format(name=app_name, redis=valkey.url), handlers=told + HANDLERS)
     up = start_up(tmp_path).wait_ready()
+    found = (tmp_path / "found").read_text()
+    assert found == "set()", "loaded after the fork: every slice pays for it, in time and in memory"
     assert up.stop() == 0
     assert up.home is None
 

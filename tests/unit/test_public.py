@@ -46,6 +46,19 @@ finally:
     assert done.stderr == "\n"
 
 
+def test_hosts_and_status_do_without_redis_py() -> None:
+    """To import it takes longer than all else that these do before they are of use."""
+    code = """
+import sys
+from runnelctl.cli import main, status, table, up
+from runnelctl.runtime import keeper, launch, slice
+print(*({'redis', 'psutil', 'jsonschema'} & set(sys.modules)))
+"""
+    environ = os.environ | {"PYTHONPATH": str(Path(runnelctl.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
+
+
 def test_child_processes_run_the_code_under_test(tmp_path: Path) -> None:
     """Tests start `python -m runnelctl` in other directories; it must be this checkout that is installed."""
     done = subprocess.run(

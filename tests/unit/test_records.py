@@ -50,6 +50,12 @@ def refusal(call: Any, *args: Any, **kwargs: Any) -> str:
     return str(caught.value)
 
 
+def plain_values() -> st.SearchStrategy[Any]:
+    """What may be in a record, and a little of what may not."""
+    leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=5)
+    return st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.integers() | st.text(), inner))
+
+
 @pytest.mark.parametrize("record", [{"id": "a", "amount": 1.0}, Order("a"), Payment("a")])
 def test_dicts_dataclasses_and_structs_are_the_same_record(record: Any) -> None:
     encoded = codec().encode(record)
@@ -141,6 +147,17 @@ def test_a_dataclass_with_nan_is_refused_too() -> None:
     assert "amount: nan" in refusal(codec().encode, Payment("a", math.nan))
 
 
+@given(st.dictionaries(st.text(max_size=3) | st.just("id"), plain_values(), max_size=5))
+def test_the_short_way_to_an_entry_leads_where_the_long_one_does(record: dict[str, Any]) -> None:
+    short, long = codec(), codec()
+    long.__dict__["_quick"] = lambda _: None
+    found = short._quick(record)
+    if found is not None:
+        assert found == long.encode(record)
+    elif isinstance(record.get("id"), str) and record["id"]:
+        refusal(long.encode, record)  # nothing that is right has to go the long way
+
+
 def test_bytes_are_not_a_record() -> None:
     assert "not bytes" in refusal(codec().encode, b'{"id":"a"}')
 
@@ -158,6 +175,7 @@ def test_depth_is_bounded_in_both_directions() -> None:
         assert "too deep" in refusal(keyless.encode, nested(depth))
         assert "too deep" in refusal(keyless.decode, b"[" * depth + b"]" * depth)
         assert "too deep" in refusal(keyless.decode, b'{"a":' * depth + b"1" + b"}" * depth)
+        assert "too deep" in refusal(codec().encode, {"id": "a", "x": nested(depth)})
     # Wide is not deep, and neither are brackets in a text.
     assert keyless.decode(b"[" + b"[]," * 500 + b"[]]")
     assert keyless.decode(b'"' + b"[" * 500 + b'"') == "[" * 500
@@ -168,6 +186,7 @@ def test_size_is_bounded_in_both_directions(monkeypatch: pytest.MonkeyPatch) -> 
     keyless = codec(key=None)
     assert "too large: 200 bytes" in refusal(keyless.encode, "x" * 198)
     assert "too large: 5,000 bytes" in refusal(keyless.decode, b"[" * 5_000)
+    assert "too large: 200 bytes" in refusal(codec().encode, {"id": "x" * 191})
     assert keyless.encode("x" * 197).data
 
 

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from runnelctl.core import keys
 from runnelctl.store import connect
+from runnelctl.store.excerpt import Excerpt
 from tests.process import ups
 from tests.process.shop import PARTITIONS, USERS, Shop
 from tests.process.terminal import Terminal
@@ -43,6 +45,26 @@ def spread(shop: Shop, valkey: Server, count: int) -> None:
             record = json.dumps({"user": USERS[n % PARTITIONS], "n": n})
             name = keys.events(shop.name, "orders", n % PARTITIONS)
             client.xadd(name, {"data": record, "key": USERS[n % PARTITIONS]}, id=f"{n + 1}-0")
+
+
+def test_large_records_of_many_partitions_are_not_all_held_at_once(valkey: Server, app_name: str) -> None:
+    names = {partition: keys.events(app_name, "orders", partition) for partition in range(12)}
+    with connect.client(valkey.endpoint) as client:
+        for name in names.values():
+            for _ in range(3):
+                client.xadd(name, {"data": b"x" * 1024 * 1024})
+        excerpt = Excerpt(client, names, lambda _: True)
+        tracemalloc.start()
+        found = excerpt.last(3)
+        _, last_bytes = tracemalloc.get_traced_memory()
+        del found
+        tracemalloc.reset_peak()
+        for _ in excerpt.since((0, 1)):
+            pass
+        _, since_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert last_bytes < 20 * 1024 * 1024
+    assert since_bytes < 33 * 1024 * 1024
 
 
 def test_the_last_ones_of_all_partitions_in_order(shop: Shop, valkey: Server) -> None:

@@ -16,6 +16,7 @@ import redis
 
 import runnelctl
 from runnelctl import errors
+from runnelctl.client import concurrent
 from runnelctl.client import sender as sending
 from runnelctl.core import keys
 from runnelctl.core.model import Stream, Topology
@@ -323,6 +324,33 @@ def test_a_cancelled_caller_leaves_the_connection_whole(valkey_own: Server) -> N
 
     asyncio.run(scenario())
     check_exactly_once_in_order(valkey_own, "t", 60)
+
+
+def test_sends_beyond_the_bound_wait_for_their_turn_in_order(
+    valkey_own: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(concurrent, "QUEUED_BYTES", 5_000)
+
+    async def scenario() -> None:
+        async with runnelctl.connect(topology("t", valkey_own.url)) as client:
+            await client.send("orders", record(0))
+            valkey_own.pause()
+            tasks = [asyncio.create_task(client.send("orders", record(number))) for number in range(1, 101)]
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert 5_000 <= client._queued_bytes < 6_000
+            waiting = len(client._waiting)
+            assert waiting > 80
+            tasks[97].cancel()
+            tasks[98].cancel()
+            valkey_own.resume()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [number for number, each in enumerate(outcomes) if not isinstance(each, str)] == [97, 98]
+            assert client._queued_bytes == 0 and not client._waiting
+            await client.send_many("orders", [record(98), record(99)])
+
+    asyncio.run(scenario())
+    check_exactly_once_in_order(valkey_own, "t", 101)
 
 
 def test_threads_share_a_client(shop: Topology, redis_server: Server) -> None:

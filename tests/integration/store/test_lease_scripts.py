@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.partition import Partition
+from tests.partition import Partition, failed
 
 FAR = 9_007_199_254_000_000  # an epoch ahead of any clock, near the last whole number that Lua counts exactly
 
@@ -124,6 +124,65 @@ def test_epochs_rise_when_the_hash_was_rolled_back(part: Partition) -> None:
     part.client.hset(part.own, "epoch", str(before - 1_000_000))
     part.client.hset(part.own, "nonce", "")
     assert int(part.acquire(3)[1]) >= after
+
+
+# --- the own hash is gone -------------------------------------------------------------------------------------------
+
+
+def _passed(part: Partition, count: int, of: int) -> list[str]:
+    """`count` of `of` events are handled, and nobody owns the partition; the ids of all."""
+    ids = part.add(of)
+    epoch = part.acquire(1)[1]
+    part.commit(epoch, 1, 1, "0-0", ids[count - 1], count, release=True)
+    return ids
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_a_position_that_was_deleted_is_not_mistaken_for_a_new_processor(part: Partition, start: str) -> None:
+    ids = _passed(part, 3, 5)
+    epoch = part.hash()["epoch"]
+    part.client.delete(part.own)
+    before = part.dump()
+    assert part.acquire(2, start=start) == ["ASTRAY", ids[2], "3"]
+    assert part.dump() == before, "nobody has it"
+    record = failed("")
+    assert part.acquire(2, start=start, record=record) == ["BLOCKED", record]
+    assert part.acquire(3, start=start) == ["BLOCKED", record]
+    assert (part.hash()["cursor"], part.hash()["count"], part.hash()["nonce"]) == (ids[2], "3", "")
+    assert part.clear() == ["OK"]
+    status, later, cursor, count, *_, lost = part.acquire(4, start=start)
+    assert (status, cursor, count, lost) == ("OK", ids[2], "3", "0")
+    assert int(later) >= int(epoch)
+    assert part.commit(later, 4, 1, ids[2], ids[4], 2) == ["OK"]
+
+
+def test_its_holder_commits_nothing_any_more(part: Partition) -> None:
+    ids = part.add(3)
+    epoch = part.acquire(1)[1]
+    part.commit(epoch, 1, 1, "0-0", ids[0], 1)
+    part.client.delete(part.own)
+    assert part.commit(epoch, 1, 2, ids[0], ids[1], 1)[0] == "FENCED"
+    part.acquire(2, record=failed(""))
+    assert part.commit(epoch, 1, 2, ids[0], ids[1], 1)[0] == "FENCED"
+    assert part.release(epoch, 1) == 0
+
+
+def test_what_was_parked_stays_parked(part: Partition) -> None:
+    _passed(part, 1, 2)
+    part.client.hset(part.parked, mapping={"ada": "{}", "bob": "{}"})
+    part.client.rpush(f"{part.parked}:ada", "1-1 x", "1-2 xx")
+    part.client.rpush(f"{part.parked}:bob", "1-3 y")
+    part.client.delete(part.own)
+    part.acquire(2, record=failed(""))
+    told = {name: value for name, value in part.hash().items() if name.startswith("parked")}
+    assert told.pop("parked_first") in ("ada", "bob")
+    assert told == {"parked_keys": "2", "parked_events": "3", "parked_bytes": "16"}
+
+
+def test_a_group_that_does_not_know_its_count_has_one_all_the_same(part: Partition) -> None:
+    ids = part.add(4)
+    part.client.xgroup_create(part.events, "billing", id=ids[1])
+    assert part.acquire(2) == ["ASTRAY", ids[1], "2"]
 
 
 # --- tries and suspects ---------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pytest
 import redis.exceptions
 
 from runnelctl.errors import RedisUnfit, RedisUnreachable, RunnelctlError, UsageError
-from runnelctl.store.connect import client, client_async, translate, translated
+from runnelctl.store.connect import client, client_async, line, translate, translated
 from runnelctl.store.endpoint import Endpoint, parse
 from tests import servers
 from tests.servers import Server
@@ -24,7 +24,7 @@ from tests.waiting import wait_until
 
 
 def told(endpoint: Endpoint, *command: str, timeout_ms: int = 5_000) -> RunnelctlError:
-    """What both kinds of client make of `command` at `endpoint`; they must agree."""
+    """What all kinds of client make of `command` at `endpoint`; they must agree."""
 
     async def by_asyncio() -> None:
         connection = client_async(endpoint, timeout_ms=timeout_ms)
@@ -40,6 +40,10 @@ def told(endpoint: Endpoint, *command: str, timeout_ms: int = 5_000) -> Runnelct
 
     with pytest.raises(RunnelctlError) as blocking:
         by_blocking()
+    with pytest.raises(RunnelctlError) as light, translated(endpoint), line(endpoint, timeout_ms=timeout_ms) as asked:
+        asked.execute_command(*command)
+    assert str(light.value) == str(blocking.value)
+    assert type(light.value) is type(blocking.value)
     with pytest.raises(RunnelctlError) as asynchronous:
         asyncio.run(by_asyncio())
     assert str(asynchronous.value) == str(blocking.value)

@@ -58,8 +58,8 @@ async def stand_in(speak: Speaker) -> AsyncIterator[Endpoint]:
 
 
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer CLIENT SETNAME and CLIENT ID."""
-    for reply in (b"+OK\r\n", b":7\r\n"):
+    """Answer CLIENT SETNAME, CLIENT ID and INFO."""
+    for reply in (b"+OK\r\n", b":7\r\n", b"-NOPERM no\r\n"):
         await reader.read(4096)
         writer.write(reply)
 
@@ -441,3 +441,25 @@ def test_tls_files_that_are_not_there() -> None:
     endpoint = endpoints.parse("rediss://localhost:1/0?ssl_ca_certs=/nowhere.pem")
     with pytest.raises(errors.UsageError, match="TLS files"):
         run(Wire.open(endpoint, name="test", timeout_ms=5_000))
+
+
+def test_a_server_that_still_loads_its_file_is_not_back(start_server: Callable[..., Server]) -> None:
+    """It answers most of what a new connection asks, and nothing of what the connection is for."""
+    slow = ("--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024", "--rdbcompression", "no")
+    server = start_server("redis", *slow, appendonly=False)
+
+    async def fill() -> None:
+        async with opened(server.endpoint) as wire:
+            for number in range(200):
+                await wire.call("SET", f"key:{number}", "x" * 1_000)
+            await wire.call("SAVE")
+
+    async def meet() -> None:
+        for _ in range(3):
+            with pytest.raises(ConnectionLost, match="is loading its data still"):
+                await Wire.open(server.endpoint, name="test", timeout_ms=10_000)
+
+    run(fill())
+    server.kill()
+    server.start_loading()
+    run(meet())

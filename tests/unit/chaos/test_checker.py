@@ -10,7 +10,7 @@ import pytest
 
 from runnelctl.core.model import Partitioner
 from runnelctl.core.routing import partition_of
-from tests.chaos import checker, history, judge, nemeses, observer, points, soak
+from tests.chaos import checker, history, judge, moves, nemeses, observer, points, soak
 from tests.chaos.history import Change, Effect, History, Id, Sent, Taken
 from tests.chaos.relay import chain
 
@@ -395,6 +395,16 @@ def test_keys_run_side_by_side_with_order_key() -> None:
     assert list(points.order(of))
 
 
+def test_what_was_done_out_of_turn_and_then_removed_has_all_of_its_traces_or_none() -> None:
+    of = good()
+    of.actions.append({"nemesis": "trim", "at": 1, "end": 2, "partition": P, "said": 1, "lost": ["1005-0"]})
+    assert list(points.inside(of)), "with order: partition nothing behind the cursor is done"
+    of.at_once = 4
+    assert not list(points.inside(of))
+    of.states[KEY]["n"] -= 1
+    assert list(points.inside(of))
+
+
 OWN = b'"{chaos:events:3}:own:sink"'
 MONITOR = (
     b'+1.2 [0 unix:/s] "EVALSHA" "1b" "2" ' + OWN + b' "{chaos:events:3}:events" "17" "5" "1" "0-0" "9-0" "1" "sink"',
@@ -409,13 +419,31 @@ MONITOR = (
 def test_what_redis_lets_pass_is_read_from_monitor() -> None:
     watch = observer.Watch()
     said = [line for each in MONITOR if (line := watch.line(each, 44)) is not None]
-    assert said == ["c sink 3 17 5 1 0-0 9-0 1 44\n", "r sink 3 17 5 44\n", "a sink 3 18 6 9-0 1 44\n"]
+    assert said == ["c sink 3 17 5 1 0-0 9-0 1 44\n", "r sink 3 17 5 44\n", "a sink 3 18 6 9-0 1 44 a/0\n"]
     unit = ("sink", 3)
     assert [history._change(line.split()) for line in said] == [
         Change("c", unit, 17, "5", 1, "0-0", "9-0", 1, 44),
         Change("r", unit, 17, "5", 0, "", "", 0, 44),
-        Change("a", unit, 18, "6", 0, "", "9-0", 0, 44),
+        Change("a", unit, 18, "6", 0, "", "9-0", 0, 44, "a/0"),
     ]
+
+
+BEFORE = {("sink", number): f"h{number % 2}" for number in range(6)}
+
+
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [
+        (["0 s1", "1 s1", "0 h1", "1 s2", "1 h0"], ""),
+        (["0 s1", "0 h1", "0 h0"], "sink:0 moved from h1 to h0, which both stayed"),
+        (["0 s1", "1 s1", "2 s1"], "s1 was given 3 partitions of sink, its share is 2"),
+    ],
+)
+def test_what_moves_without_need_is_seen(taken: list[str], said: str) -> None:
+    words = [each.split() for each in taken]
+    assert moves.needless([(("sink", int(number)), host) for number, host in words], BEFORE, 2) == (
+        [said] if said else []
+    )
 
 
 def test_a_soak_is_the_sum_of_its_runs(tmp_path: Path) -> None:
@@ -441,6 +469,9 @@ def test_a_send_of_unknown_outcome_may_leave_a_copy() -> None:
 def test_recovery_is_measured_where_the_process_worked_and_nothing_else_broke() -> None:
     of = good()
     assert points.recovered(of) == {"kill-slice": [95 * MS]}
+    last = next(effect for effect in of.effects if effect.pid == A)
+    of.effects.append(last._replace(start=26 * MS, end=27 * MS))
+    assert points.recovered(of) == {"kill-slice": [95 * MS]}, "a last call of the one that was killed is none"
     of.actions.append({"nemesis": "stop-redis", "at": 60 * MS, "end": 70 * MS})
     assert "kill-slice" not in points.recovered(of)
 

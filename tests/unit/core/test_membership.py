@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnelctl.core.membership import Watch, expired, look
+from runnelctl.core.membership import Watch, expired, look, next_look
 
 TTL = 6.0
 
@@ -30,6 +32,16 @@ def test_one_beat_starts_the_watch_anew() -> None:
     watch = watched(answers)
     assert expired(watch, "me", 11.0, TTL) == []
     assert expired(watch, "me", 11.5, TTL) == [("it", b"8")]
+
+
+def test_who_looks_again_when_told_finds_the_dead_at_once() -> None:
+    """A beat comes every quarter of a ttl; waiting for the next one would cost as much."""
+    watch = watched([(0.3, {"me": b"1", "it": b"7"}), (1.7, {"me": b"2", "it": b"7", "new": b"1"})])
+    due = next_look(watch, "me", 1.7, TTL)
+    assert 6.3 <= due < 6.31
+    assert expired(watch, "me", due, TTL) == [("it", b"7")]
+    assert 7.7 <= next_look(watch, "me", due, TTL) < 7.71, "then the next"
+    assert next_look(watched([(0.0, {"me": b"1"})]), "me", 0.0, TTL) == math.inf
 
 
 def test_i_am_never_among_the_dead() -> None:

@@ -11,7 +11,7 @@ from runnelctl import errors
 from runnelctl.core.model import Stream
 from runnelctl.event import Event, Source
 from runnelctl.records import codec_for
-from runnelctl.runtime.context import STATES_KEPT, Context, States
+from runnelctl.runtime.context import Context, States
 
 STREAMS = {"out": Stream(name="out", partitions=4, key="k", capacity=9), "plain": Stream(name="plain", partitions=1)}
 
@@ -131,17 +131,6 @@ def test_states_that_were_read_ahead_are_not_read_again() -> None:
     assert desk.fetches == []
     desk.states.clear()
     assert desk.states.missing({"a"}) == ["a"]
-
-
-def test_memory_for_states_is_bounded() -> None:
-    desk = Desk()
-    for number in range(STATES_KEPT):
-        desk.states.fill(str(number), None)
-    desk.states.prune()
-    assert desk.states.missing({"0"}) == []
-    desk.states.fill("one more", None)
-    desk.states.prune()
-    assert desk.states.missing({"0"}) == ["0"]
 
 
 def test_an_emit_is_held_back_with_its_key_headers_and_capacity() -> None:

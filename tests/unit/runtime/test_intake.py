@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from runnelctl.runtime.intake import LANE_EVENTS_LEAST, LANE_EVENTS_MOST, Intake, read_count
+from runnelctl.runtime.intake import (
+    BUFFER_BYTES,
+    HELD_BYTES,
+    LANE_EVENTS_LEAST,
+    LANE_EVENTS_MOST,
+    Intake,
+    lane_bytes,
+    read_count,
+    window_events,
+)
 
 
 def entries(first: int, last: int) -> list[list[object]]:
@@ -51,3 +60,33 @@ def test_entries_come_out_in_order_cut_and_joined() -> None:
     assert (intake.count, intake.fetched) == (1, b"8-0")
     intake.restart(b"6-0")
     assert (intake.count, intake.fetched) == (0, b"6-0")
+
+
+def test_many_lanes_hold_no_more_together_than_a_few() -> None:
+    assert lane_bytes(1) == BUFFER_BYTES
+    assert lane_bytes(2_500) * 2_500 == HELD_BYTES
+    assert read_count(32, 32, 1_000.0, lane_bytes(2_500)) == 53
+    assert read_count(32, 32, 10**8, lane_bytes(2_500)) == 1, "an event is always welcome"
+    intake = Intake(b"0-0")
+    intake.ask(100, lane_bytes(2_500))
+    intake.add(entries(1, 60), 1_000.0)
+    assert not intake.has_room
+
+
+def test_larger_events_are_believed_at_once_and_smaller_ones_step_by_step() -> None:
+    intake = Intake(b"0-0")
+    intake.add(entries(1, 2), 500.0)
+    assert intake.event_bytes == 500
+    intake.expect(64_000)
+    assert intake.event_bytes == 64_000
+    intake.add(entries(3, 3), 500.0)
+    assert intake.event_bytes == 32_000
+    for _ in range(20):
+        intake.expect(0)
+    assert 0 < intake.event_bytes <= 100
+
+
+def test_with_order_key_large_events_wait_in_the_intake() -> None:
+    assert window_events(1, 500.0) > 1_000
+    assert window_events(1, 1024 * 1024) == 32
+    assert window_events(1, 10**9) == 1

@@ -326,3 +326,21 @@ def test_who_killed_its_process_too_often_is_punished_without_another_try(lane: 
     made.drive(keyed(1, "a"), keyed(2, "b"), until=lambda: False)
     record = msgspec.json.decode(made.store.commits[-1].block)
     assert (record["type"], record["event"]) == ("ProcessDied", "1-0")
+
+
+def test_large_events_arrive_a_few_at_a_time(lane: MakeBench) -> None:
+    running = most = 0
+
+    async def handler(event: Event) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        running -= 1
+
+    made = lane(handler, concurrency=64)
+    made.lane.feed([keyed(n, f"k{n}") for n in range(1, 41)], 11 * 1024 * 1024)
+    made.drive(until=lambda: made.lane.ledger.committed == 40)
+    assert made.lane.ledger.committed == 40
+    assert most == 2

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from runnelctl.core.model import Order
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import ledger as module
@@ -402,3 +403,51 @@ def test_what_finishes_while_a_commit_returns_stays_dirty(desk: Bench) -> None:
     thread.join()
     assert words == [str(ordinal) for ordinal in range(1, total + 1)]
     assert (ledger.committed, ledger.dirty_since) == (total, 0.0)
+
+
+def test_effects_are_held_up_to_a_number_of_bytes_also_while_their_commit_is_under_way(desk: Bench) -> None:
+    ledger = desk.lane.ledger
+    done(desk, 11, 12, {11: [emit("x" * (module.EFFECT_BYTES_HELD - 100))], 12: [emit("y" * 50)]})
+    assert not ledger.heavy
+    done(desk, 13, 13, {13: [emit("z" * 100)]})
+    assert ledger.heavy
+    assert shape(ledger) == (4, b"10-0", b"11-0", 1)
+    assert ledger.heavy, "it may have to be sent again"
+    ledger.outcome([b"OK"])
+    assert not ledger.heavy
+    assert shape(ledger) == (5, b"11-0", b"13-0", 2)
+    ledger.outcome([b"OK"])
+    desk.slice.lanes.update(dict.fromkeys(range(1, 1_000), desk.lane))
+    done(desk, 14, 14, {14: [emit("x" * 100_000)]})
+    assert ledger.heavy, "with a thousand lanes each holds less"
+
+
+def test_with_order_key_too(bench: MakeBench) -> None:
+    ledger: Any = bench(handle, order=Order.KEY).lane.ledger
+    ledger.finish(2, b"2-0", [emit("x" * module.EFFECT_BYTES_HELD)])
+    ledger.finish(3, b"3-0", [])
+    assert ledger.heavy
+    ledger.finish(4, b"4-0", [emit("y" * 100)])
+    assert ledger.next_commit() is not None
+    assert ledger.heavy
+    ledger.outcome([b"OK"])
+    assert not ledger.heavy
+    assert ledger.next_commit() is not None
+    assert (ledger.in_flight_bytes, ledger._measured_bytes) == (len(b"data") + 100, 0)
+
+
+def test_no_event_starts_while_too_much_waits_for_its_commit(desk: Bench) -> None:
+    lane = desk.lane
+
+    async def body() -> None:
+        lane.loop = asyncio.get_running_loop()
+        lane.slice.commit_every_s = 1e9
+        done(desk, 11, 11, {11: [emit("x" * module.EFFECT_BYTES_HELD)]})
+        pausing = asyncio.ensure_future(lane.pause())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not pausing.done()
+        desk.commit_once()
+        assert await pausing
+
+    run(body())

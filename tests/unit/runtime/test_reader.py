@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from runnelctl.runtime.intake import LANE_EVENTS_LEAST, Intake
+from runnelctl.runtime.intake import LANE_EVENTS_LEAST, REPLY_BYTES, Intake
 from runnelctl.runtime.reader import GROUP, Reader
 from tests.bench import entry, run
 
@@ -25,6 +25,7 @@ class Site:
         self.reader = Reader(slice_)
         self.wire: Any = SimpleNamespace(bytes_received=0, call_now=self._answer, lost=None, client_id=1)
         self.during: Any = None
+        self.sizes: dict[int, int] = {}  # of a lane's entries, where they are not small
 
     def _lane(self, number: int) -> Any:
         class Lane(SimpleNamespace):
@@ -52,8 +53,10 @@ class Site:
             found = min(count, self.backlog.get(name, 0))
             if found:
                 self.backlog[name] -= found
-                reply.append([b"%d" % name, [entry(number) for number in range(1, found + 1)]])
-        self.wire.bytes_received += 100 * sum(len(entries) for _, entries in reply)
+                size = self.sizes.get(name, 100)
+                data = b"x" * size if size > 100 else b"{}"
+                reply.append([b"%d" % name, [entry(number, data=data) for number in range(1, found + 1)]])
+                self.wire.bytes_received += size * found
         return reply or None
 
     def read(self, times: int = 1) -> None:
@@ -117,3 +120,33 @@ def test_what_an_old_read_session_asked_for_is_not_taken() -> None:
     site.during = lambda: site.lanes[0].intake.restart(b"0-0")
     site.read()
     assert (site.lanes[0].intake.count, site.lanes[1].intake.count) == (0, 5)
+
+
+def test_a_lane_with_large_events_is_told_from_its_neighbours() -> None:
+    site = Site(4, {0: 10**6, 1: 10**6, 2: 10**6, 3: 10**6})
+    site.sizes[2] = 50_000
+    for lane in site.lanes.values():
+        lane.intake.event_bytes = 500.0
+        site.reader.room_made(lane)
+    site.read()
+    assert site.lanes[2].intake.event_bytes > 50_000
+    assert site.lanes[1].intake.event_bytes < 1_000
+
+
+def test_lanes_that_may_each_bring_a_giant_are_read_few_at_a_time() -> None:
+    site = Site(10, dict.fromkeys(range(10), 5))
+    for lane in site.lanes.values():
+        lane.intake.event_bytes = REPLY_BYTES / 2
+        site.reader.room_made(lane)
+    site.read()
+    assert site.reads == [(False, [0, 1])]
+
+
+def test_a_lane_whose_events_once_were_large_is_forgiven_while_it_brings_nothing() -> None:
+    site = Site(2, {1: 1_000})
+    for lane in site.lanes.values():
+        lane.intake.event_bytes = 500.0
+        site.reader.room_made(lane)
+    site.lanes[0].intake.event_bytes = REPLY_BYTES
+    site.read(20)
+    assert site.lanes[0].intake.event_bytes <= REPLY_BYTES / 1_000

@@ -10,8 +10,8 @@ from runnelctl.core.plan import plan, replan
 from runnelctl.runtime import board as cells
 from runnelctl.runtime.board import Board, Shape
 from runnelctl.runtime.host import Host
-from runnelctl.runtime.places import abouts
-from runnelctl.runtime.standins import StandIns, resting, starting
+from runnelctl.runtime.places import abouts, serving
+from runnelctl.runtime.standins import StandIns, absent, resting, starting
 from runnelctl.store import endpoint
 from tests.bench import topology
 
@@ -81,6 +81,58 @@ def test_nobody_who_leaves_stands_in(host: Host, cell: int) -> None:
     ready(host, 0, 1)
     host.board.q[host.board.slot(0) + cell] = 1
     assert StandIns(host).place(host.plan.units[0], (host.member, 2), suspected=False) == (host.member, 1)
+
+
+def die(host: Host, slot: int) -> None:
+    """Its first process ended and was spared."""
+    base = host.board.slot(slot)
+    for cell in (cells.S_DEAD, cells.S_SPARED):
+        host.board.q[base + cell] = 1
+
+
+def test_a_host_rests_from_a_processor_while_all_its_slices_are_gone(host: Host) -> None:
+    assert absent(host) == [], "it is starting"
+    host = processes(host, 2)
+    ready(host, 0, 1)
+    die(host, 0)
+    assert absent(host) == [], "the other one stands in"
+    host.board.q[host.board.slot(1) + cells.S_ASKED] = 1
+    assert absent(host) == ["billing"]
+    host.board.q[host.board.slot(0) + cells.S_READY] = 2
+    assert absent(host) == []
+
+
+def test_a_death_that_was_not_spared_keeps_its_partitions(host: Host) -> None:
+    ready(host, 0)
+    host.board.q[host.board.slot(0) + cells.S_DEAD] = 1
+    assert absent(host) == []
+
+
+def test_a_suspect_waits_where_its_process_died_and_the_others_go_to_another_host(host: Host) -> None:
+    ready(host, 0)
+    unit = host.plan.units[0]
+    base = host.board.unit(0)
+    host.board.q[base + cells.U_FOR] = 1
+    die(host, 0)
+    there = ("other", 0)
+    assert StandIns(host).place(unit, there, suspected=False) == there
+    assert StandIns(host).place(unit, there, suspected=True) == (host.member, 0)
+    host.board.q[base + cells.U_FOR] = 2  # it was taken for the process to come
+    assert StandIns(host).place(unit, there, suspected=True) == (host.member, 0)
+    host.board.q[base + cells.U_FOR] = 0  # it ran here before, and was somebody else's when the process died
+    assert StandIns(host).place(unit, there, suspected=True) == there
+    host.board.q[base + cells.U_FOR] = 2
+    host.board.q[host.board.slot(0) + cells.S_READY] = 2
+    assert StandIns(host).place(unit, there, suspected=True) == there
+
+
+def test_who_rests_is_given_nothing_while_another_host_can() -> None:
+    a, b = b'1|1|{"capacity":{"x":2,"y":1},"resting":["x"]}', b'1|1|{"capacity":{"x":1,"y":1}}'
+    assert serving({"a": a, "b": b}) == {"a": {"x": 0, "y": 1}, "b": {"x": 1, "y": 1}}
+    assert serving({"a": a}) == {"a": {"x": 2, "y": 1}}, "its partitions wait for its next process"
+    beginner = b'1|1|{"capacity":{"x":1,"y":1},"starting":["x"]}'
+    assert serving({"a": a, "b": beginner}) == {"a": {"x": 2, "y": 1}, "b": {"x": 0, "y": 1}}
+    assert serving({"a": b"junk"}) == {"a": {}}
 
 
 def test_what_members_say_is_compared_without_what_changes_with_every_beat() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from runnelctl.core.lifecycle import Health
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import progress, vitals
+from runnelctl.runtime import processes, progress, vitals
 from tests.bench import Bench, session
 from tests.waiting import wait_until
 
@@ -83,11 +83,11 @@ def test_a_stopped_process_is_seen_as_such(desk: Bench) -> None:
         try:
             assert judged(desk, pid=process.pid) is Health.WELL
             process.send_signal(signal.SIGSTOP)
-            wait_until(lambda: vitals.is_stopped(process.pid))
+            wait_until(lambda: processes.is_stopped(process.pid))
             assert judged(desk, pid=process.pid) is Health.STOPPED
         finally:
             process.kill()
-    assert not vitals.is_stopped(process.pid), "nobody is not stopped"
+    assert not processes.is_stopped(process.pid), "nobody is not stopped"
 
 
 def test_in_flight_is_about_held_units_of_the_slot(desk: Bench) -> None:

@@ -300,6 +300,34 @@ def test_pauses_grow_and_stay_bounded() -> None:
     assert sum(pauses) == pytest.approx(20_000)
 
 
+def test_the_first_that_gets_through_hastens_all_that_pause() -> None:
+    """Each partition finding out alone, in its own pause, is what a sender would wait for after an outage."""
+    jitters = iter([0.1, 1.0, 1.0, 1.0])
+    sender, batch, server = producer(jitter=lambda: next(jitters, 1.0)), Batch(4), ModelServer()
+    sender.add(stream(), [encoded(number, number) for number in range(4)], (), batch)
+    sender.took(ask(sender), [Lost(GONE)] * 4, 0)
+    first = ask(sender, 4.0)
+    assert len(first.calls) == 1, "the shortest pause is over"
+    sender.took(first, [server.run(call) for call in first.calls], 4.0)
+    rest = ask(sender, 4.0)
+    assert len(rest.calls) == 3, "and so are the others"
+    sender.took(rest, [server.run(call) for call in rest.calls], 4.0)
+    assert batch.error is None and not batch.left
+
+
+def test_a_partition_whose_server_is_away_alone_pauses_all_the_same() -> None:
+    sender, server, away = producer(jitter=lambda: 1.0), ModelServer(), stream(name="away", partitions=1)
+    sender.add(away, [encoded(1)], (), Batch(1))
+    attempts = 0
+    for now_ms in range(1_000):  # others get through all the time
+        sender.add(stream(), [encoded(now_ms)], (), Batch(1))
+        call = ask(sender, now_ms)
+        attempts += sum("away" in each.keys[0] for each in call.calls)
+        answers = [Unsent(GONE) if "away" in each.keys[0] else server.run(each) for each in call.calls]
+        sender.took(call, answers, now_ms)
+    assert attempts < 10, "its back-off holds, but for one attempt"
+
+
 def test_headers_and_a_missing_key_travel_as_they_should() -> None:
     sender = producer()
     sender.add(stream(), [Encoded(b"1", "", 0)], ("h:a", "b"), Batch(1))

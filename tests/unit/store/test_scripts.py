@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
+from runnelctl.store import scripts
 from runnelctl.store.scripts import is_noscript, script
 
 
@@ -16,6 +18,14 @@ def test_a_script_is_its_text_and_its_digest() -> None:
     assert script("produce") is produce
     with pytest.raises(FileNotFoundError):
         script("nosuch")
+
+
+def test_processes_that_are_forked_later_read_no_script_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(scripts.__file__).parent / "lua"
+    scripts.load_all()
+    monkeypatch.setattr(scripts.resources, "files", None)  # whoever reads now fails
+    for file in folder.glob("*.lua"):
+        assert script(file.stem).text == file.read_text()
 
 
 def test_the_words_of_a_call() -> None:
