@@ -78,11 +78,6 @@ class LateBeatRejoins(Store):
         return True
 
 
-class LateJoins(Store):
-    def _in_time(self, *_: Any) -> bool:
-        return True
-
-
 class AnyoneReleases(Store):
     def _may_release(self, *_: Any) -> bool:
         return True
@@ -172,7 +167,6 @@ STORES: dict[str, type[Store]] = {
     "commit does not notice what was trimmed": NoTrimCheck,
     "acquire takes from anybody": NeverBusy,
     "a late beat rejoins": LateBeatRejoins,
-    "a late join rejoins": LateJoins,
     "anybody may release": AnyoneReleases,
     "produce remembers nothing": ForgetfulProduce,
 }
