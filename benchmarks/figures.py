@@ -31,14 +31,14 @@ def latency() -> list[Found]:
     rounds = []
     with Ground() as ground, Bench(Reached(ground.server.endpoint), ground.server.url, 16, _quiet) as bench:
         for _ in range(ROUNDS):
-            rounds.append(bench.latency(500, 5.0))
+            rounds.append(bench.latency(500, 4.0))
     return [
         _ratio(f"latency {name}", [(ours[name], raw[name]) for ours, raw in rounds], "ms", most=most)
         for name, most in (("p50_ms", 1.3), ("p99_ms", 1.5))
     ]
 
 
-def send_file(events: int = 200_000) -> list[Found]:
+def send_file(events: int = 100_000) -> list[Found]:
     """`send --file`, each record checked against a schema, beside bare pipelined XADD by redis-py; whole processes."""
     with Ground() as ground:
         schema = {"type": "object", "required": ["k", "n"], "properties": {
@@ -101,7 +101,7 @@ def idle(seconds: float = 30.0) -> list[Found]:
     return [_plain("idle, 64 partitions x 4 processors, all processes", shares, "% of a core", most=2)]
 
 
-def partitions(events: int = 200_000) -> list[Found]:
+def partitions(events: int = 500_000) -> list[Found]:
     """CPU per event of slice and server at 1,024 partitions, beside 16."""
     rounds = []
     with Ground() as ground:

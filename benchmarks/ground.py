@@ -108,6 +108,9 @@ class Ground:
         of = psutil.Process(up.pid)
         return [of, *of.children()]
 
+    def _slices(self, up: subprocess.Popen[bytes], processor: str) -> list[psutil.Process]:
+        return [each for each in self.processes(up) if each.name().startswith(f"{processor}.")]
+
     def server_process(self) -> psutil.Process:
         return psutil.Process(self.server.pid)
 
@@ -119,8 +122,9 @@ class Ground:
             self.client.delete(*owns[start : start + 1000])
         count, server = self.client.register_script(COUNT), self.server_process()
         with self.up("--only", processor, until="") as up:
+            self.wait(lambda: self._slices(up, processor), up)
+            slices = self._slices(up, processor)
             self.wait(lambda: int(count(keys=owns)) >= events // 5, up)
-            slices = [each for each in self.processes(up) if each.name().startswith(f"{processor}.")]
             began, before, at = time.perf_counter(), (cpu_s(*slices), cpu_s(server)), int(count(keys=owns))
             self.wait(lambda: int(count(keys=owns)) >= events * 9 // 10, up)
             took, done = time.perf_counter() - began, int(count(keys=owns)) - at

@@ -116,6 +116,7 @@ SCENARIOS = {
         "order: key, concurrency 64, 1.2 GiB of 1 MiB", "nap", 4, large, 1_200, 512,
         more="order: key, concurrency: 64,", seconds=20,
     ),
+    "emits": Scenario("1 MiB emitted per event, 1,500 events", "pour", 1, few, 1_500, 256, seconds=20),
     "states": Scenario("1 MiB of state per event, 2,000 events", "hoard", 1, few, 2_000, 256, seconds=20),
 }  # fmt: skip
 
@@ -124,7 +125,7 @@ def topology(name: str, of: Scenario) -> str:
     """The file of a scenario."""
     lines = [f"name: {name}", "redis: embedded", f'pythonpath: ["{ROOT}"]', "streams:"]
     lines += [f"  s{n}: {STREAM.format(of.partitions)}" for n in range(of.streams)]
-    lines += ["processors:"]
+    lines += [f"  out: {STREAM.format(1)}", "processors:"]
     lines += [f"  p{n}: {PROCESSOR.format(f's{n}', of.handler, of.more)}" for n in range(of.streams)]
     return "\n".join(lines)
 

@@ -28,3 +28,12 @@ def flood(event: Any) -> None:
 
 async def hoard(event: Any, ctx: Any) -> None:
     ctx.state_of(event.id)["pad"] = event.id * 60_000
+
+
+async def pour(event: Any, ctx: Any) -> None:
+    ctx.emit("out", {"k": event.id, "pad": event.id * 60_000})
+
+
+async def refuse(event: Any) -> None:
+    if "pad" in event.value:
+        raise ValueError("too large for us")

@@ -48,8 +48,8 @@ _CELERY = (
 )
 _FASTSTREAM, _NATS = ("-m", "benchmarks.peers.faststream_app"), ("-m", "benchmarks.peers.nats_app")
 PEERS = {
-    "runnel": Peer("runnel", "default", 25_000, _RUNNEL, "as it comes"),
-    "runnel-tuned": Peer("runnel", "tuned", 50_000, _RUNNEL, "`take(100)`, `prefetch_count=1000`"),
+    "runnel": Peer("runnel", "default", 20_000, _RUNNEL, "as it comes"),
+    "runnel-tuned": Peer("runnel", "tuned", 35_000, _RUNNEL, "`take(100, within=0.1)`, `prefetch_count=1000`"),
     "faststream": Peer("faststream", "batch", 250_000, _FASTSTREAM, "batches of 500"),
     "faststream-single": Peer("faststream", "single", 20_000, _FASTSTREAM, "one message per call"),
     "nats": Peer("nats", "batch", 120_000, _NATS, "fetches of 500, file storage"),
@@ -57,8 +57,8 @@ PEERS = {
     "dramatiq": Peer("dramatiq", "default", 30_000, _DRAMATIQ, "8 threads, prefetch 1,000"),
     "celery": Peer("celery", "default", 4_000, (*_CELERY, "--concurrency", "1"), "prefork, prefetch 256, `acks_late`"),
     "celery-solo": Peer("celery", "default", 5_000, (*_CELERY, "--pool", "solo"), "solo pool, `acks_late`"),
-    "runnel-1ms": Peer("runnel", "sleepy", 25_000, _RUNNEL, "as it comes", "keyed"),
-    "runnel-1ms-tuned": Peer("runnel", "sleepy-tuned", 25_000, _RUNNEL, "`prefetch_count=1000`", "keyed"),
+    "runnel-1ms": Peer("runnel", "sleepy", 15_000, _RUNNEL, "as it comes", "keyed"),
+    "runnel-1ms-tuned": Peer("runnel", "sleepy-tuned", 20_000, _RUNNEL, "`prefetch_count=1000`", "keyed"),
 }
 Figures = dict[str, dict[str, float]]
 

@@ -39,8 +39,11 @@ def assign(capacity: Mapping[str, int], owners: Sequence[Place | None], turn: in
     """
     hosts = _hosts(capacity, owners, turn)
     target: list[Place | None] = [None] * len(owners)
+    by_host: dict[str | None, list[int]] = {}
+    for partition, chosen in enumerate(hosts):
+        by_host.setdefault(chosen, []).append(partition)
     for host, slices in capacity.items():
-        mine = [partition for partition, chosen in enumerate(hosts) if chosen == host]
+        mine = by_host.get(host, [])
         current = {p: owner[1] for p in mine if (owner := owners[p]) is not None and owner[0] == host}
         for partition, number in _slices(slices, mine, current):
             target[partition] = (host, number)

@@ -54,7 +54,8 @@ class Keeper:
         self._wake = asyncio.Event()
         self._wake.set()
         self._news = True  # membership or ownership may have changed since we looked
-        self._beat_due = 0.0
+        self._beat_due = self._look_due = 0.0
+        self._put_off = False  # a look waits for its time
         self._counter = random.getrandbits(48)
         self._resting: set[int] = set()  # slots whose slice is being replaced
         self._entry = ""  # what we said of ourselves last
@@ -116,7 +117,8 @@ class Keeper:
 
     async def _round(self, wire: Wire) -> bool:
         """One turn: beat when it is time, follow the board, make ownership what it should be. True: all done."""
-        timeout_s = max(0.0, self._beat_due - monotonic())
+        due = min(self._beat_due, self._look_due) if self._put_off else self._beat_due
+        timeout_s = max(0.0, due - monotonic())
         if self.drain is not None:
             timeout_s = min(timeout_s, DRAIN_LOOK_S)
         try:
@@ -133,13 +135,16 @@ class Keeper:
         resting = {slot.index for slot in self.host.plan.slots if standins.resting(self.host, slot.index)}
         here, self._resting = resting != self._resting, resting  # concerns nobody else: no beat, which takes its time
         changed = reports.entry(self.host) != self._entry  # a slice became ready, so that others may hand over to it
-        if self.rolling.done() or changed or self._news or monotonic() >= self._beat_due:
+        self._put_off = monotonic() < self._look_due and not stopping
+        if self.rolling.done() or changed or (self._news and not self._put_off) or monotonic() >= self._beat_due:
             await self._beat(wire)  # also the way to learn who is there now, and to say that we leave
-        news, self._news = self._news, False
         released = await self.tenure.reap(wire)
         released = await self.leadership.reap(wire) or released
-        await self.leadership.settle(wire, self._members, look=news or released, stopping=stopping)
-        await self.tenure.settle(wire, self._members, look=news or released or here, stopping=stopping)
+        self._news = self._news or released
+        if self._put_off:
+            self._news = self._news or here
+        else:
+            await self._settle(wire, here=here, stopping=stopping)
         if changed:
             await members.tell(wire, self.topology.name, "changed", member=self.host.member)
         if released:
@@ -153,6 +158,16 @@ class Keeper:
             await self.server.look(wire, monotonic())
             self._conclude(await self.drain.look(wire) if self.drain is not None else cells.OUTCOME_NONE)
         return False
+
+    async def _settle(self, wire: Wire, *, here: bool, stopping: bool) -> None:
+        """Look, if there is a reason, and make ownership what it should be. The next look comes no sooner than this one
+        took: of fifty hosts that come or go, each says so, and a look at thousands of partitions takes its time."""
+        began = monotonic()
+        news, self._news = self._news, False
+        await self.leadership.settle(wire, self._members, look=news, stopping=stopping)
+        await self.tenure.settle(wire, self._members, look=news or here, stopping=stopping)
+        now = monotonic()
+        self._look_due = now + min(now - began, self.ttl_s / 4)
 
     def _conclude(self, outcome: int) -> None:
         """Tell the supervisor when there is no reason to go on."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from runnelctl.core.keyorder import Passed
+from runnelctl.core.keyorder import Flight, Passed
+from runnelctl.event import Event
 from runnelctl.runtime import workload
 from runnelctl.runtime.ledger import EFFECT_BYTES_PER_COMMIT, EFFECTS_PER_COMMIT, Ledger
 from runnelctl.runtime.states import Effect
@@ -46,32 +48,39 @@ class KeyedLedger(Ledger):
             sorted((each for each in session.above if _follows(each, session.cursor)), key=_parts)
         )
         self._passed = Passed(session.count, session.cursor)
-        self._told = Passed(session.count, session.cursor)  # as far as the last commit, sent or not, tells it
-        self._finished: deque[tuple[int, bytes, list[Effect]]] = deque()  # what is not in a commit yet
+        self._finished: deque[Flight] = deque()  # what is not in a commit yet
         self._above = b" ".join(self.remembered)
         self.uncommitted = self._in_commit = 0  # events done that no answered commit holds, and those under way
 
-    def recall(self, ordinal: int, event_id: bytes) -> bool:
+    def recall(self, ordinal: int, event: Event) -> bool:
         """Whether the event was done in an earlier session: then it is passed."""
-        if event_id not in self.remembered:
+        if event._id not in self.remembered:
             return False
-        del self.remembered[event_id]
-        self._told.add(ordinal, event_id)
-        self._pass(ordinal, event_id)
+        del self.remembered[event._id]
+        self._pass((Flight(ordinal, None, event),))
         if self.done > self.committed:
             self.mark_dirty(monotonic())
         return True
 
-    def finish(self, ordinal: int, event_id: bytes, effects: list[Effect]) -> None:
-        """An event is done, with these effects."""
-        if not self._void:
-            self.uncommitted += 1
-            self._finished.append((ordinal, event_id, effects))
-            self._pass(ordinal, event_id)
-            if not self.dirty_since:
-                self.mark_dirty(monotonic())
-            elif self.uncommitted == self._plenty:
-                self.ask()
+    def finish(self, flights: Sequence[Flight]) -> None:
+        """Flights are done, in this order."""
+        if self._void:
+            return
+        self._pass(flights)
+        self._finished += flights
+        self.uncommitted += len(flights)
+        for flight in flights:
+            flight.event = None  # records must not wait for a commit
+            if flight.joined:
+                self.uncommitted += len(flight.joined)
+                for other in flight.joined:
+                    other.event = None
+            if flight.effects:
+                self.effects.append((flight.ordinal, b"", flight.effects))
+        if not self.dirty_since:
+            self.mark_dirty(monotonic())
+        elif self.uncommitted >= self._plenty:
+            self.ask()
 
     def ask(self) -> None:
         """As Ledger.ask, but not before the gap is over, unless much is done."""
@@ -89,12 +98,13 @@ class KeyedLedger(Ledger):
         """As Ledger.beside."""
         if not self._void:
             self.uncommitted += 1
-            self._finished.append((_NO_ORDINAL, b"", effects))
+            self.effects.append((_NO_ORDINAL, b"", effects))
+            self._finished.append(Flight(_NO_ORDINAL, None, None, effects=effects))
             self.mark_dirty(monotonic())
 
-    def _pass(self, ordinal: int, event_id: bytes) -> None:
-        self._passed.add(ordinal, event_id)
-        self.done, self.done_id = self._passed.watermark, self._passed.at
+    def _pass(self, flights: Sequence[Flight]) -> None:
+        self._passed.add(flights)
+        self.done = self._passed.watermark
 
     # --- what Ledger asks
 
@@ -107,26 +117,30 @@ class KeyedLedger(Ledger):
             self.in_flight_bytes = 0
             return [], self.committed, self.cursor
         self._next_at = monotonic() + COMMIT_GAP_S
-        taken: list[Effect] = []
-        size, told = 0, self._told
-        while self._finished and len(taken) < EFFECTS_PER_COMMIT and size < EFFECT_BYTES_PER_COMMIT:
-            ordinal, event_id, effects = self._finished.popleft()
-            if ordinal != _NO_ORDINAL:
-                told.add(ordinal, event_id)
-            self._in_commit += 1
-            if effects or self._sizes:
-                taken += effects
-                size += self._size_of_next(effects)
-        self.in_flight_bytes = size
-        ids = told.ids()
+        taken = self._taken()
+        ids = self._passed.tell([flight for flight in self._finished if flight.ordinal != _NO_ORDINAL])
         above = b" ".join([*ids, *self.remembered])
         if above != self._above:
             self._above = above
             taken.append(("A", self._names[0], (above, ids[-1] if ids else b"")))
-        return taken, told.watermark, told.at
+        return taken, self._passed.told, self._passed.at
 
-    def _waiting_effects(self) -> deque[tuple[int, bytes, list[Effect]]]:
-        return self._finished
+    def _taken(self) -> list[Effect]:
+        """The effects of what finished. What does not fit stays in `_finished`."""
+        finished, size = self._finished, 0
+        taken: list[Effect] = []
+        while self.effects and len(taken) < EFFECTS_PER_COMMIT and size < EFFECT_BYTES_PER_COMMIT:
+            flight = finished.popleft()
+            self._in_commit += flight.size
+            if flight.effects:
+                self.effects.popleft()
+                taken += flight.effects
+                size += self._size_of_next(flight.effects)
+        self.in_flight_bytes = size
+        if not self.effects:
+            finished.clear()
+            self._in_commit = self.uncommitted
+        return taken
 
     def _drop(self) -> None:
         super()._drop()
@@ -140,8 +154,9 @@ class KeyedLedger(Ledger):
     def _needed(self) -> set[Argument]:
         """As Ledger._needed; and what was read for events that have arrived."""
         lane = self.lane
-        arrived = {workload.key_or_none(event) for event in lane.events.values()}
-        return super()._needed().union(lane.states.redis_key(key) for key in arrived if key is not None)
+        lane.flights.book()
+        arrived = (workload.read_key(key) for key in lane.order.keys if key is not None)
+        return super()._needed().union(lane.states.redis_key(key) for key in arrived)
 
 
 def _parts(event_id: bytes) -> tuple[int, int]:

@@ -242,17 +242,6 @@ class Lane:
         self.check_at = min(monotonic() + self._turn_s, deadline)
         return True
 
-    def look_around(self, now: float) -> None:
-        """The short `pause`, for whoever is not the drive: put the next look off, or nudge the drive to a long one."""
-        slice_, q, ledger = self.slice, self.slice.board.q, self.ledger
-        deadline = slice_.board.d[cells.H_DEADLINE]
-        revoked = q[self.base + cells.U_GRANT] != self.grant or not q[self.base + cells.U_WANTED]
-        overdue = ledger.dirty_since and (now - ledger.dirty_since >= slice_.commit_every_s or ledger.heavy)
-        if revoked or overdue or now >= deadline or slice_.trial.bars(self):
-            self.nudge()
-        else:
-            self.check_at = min(now + self._turn_s, deadline)
-
     async def read_anew(self) -> None:
         """A new read session: settle what is done, then trust nothing but the own hash."""
         ledger, intake = self.ledger, self.intake

@@ -170,6 +170,21 @@ def key_or_none(event: Event) -> str | None:
         return None
 
 
+def stored_key(event: Event) -> bytes | str | None:
+    """The event's key in bytes, as an entry has it, also where this one has none of its own: to be compared. None where
+    the record is too broken to have one."""
+    key = key_or_none(event)
+    try:
+        return None if key is None else key.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return key  # half of a surrogate pair, from JSON: no entry's bytes are that
+
+
+def read_key(stored: bytes | str) -> str:
+    """What events with that stored key have as their `key`."""
+    return stored if isinstance(stored, str) else stored.decode("utf-8", "surrogateescape")
+
+
 def mentions_state(handler: Any) -> bool:
     """Whether the handler's code names `state`: then states are read ahead from its first event on.
 

@@ -65,7 +65,7 @@ def _running(client: Asks, topology: Topology) -> dict[str, str]:
 
 def _register(client: Asks, topology: Topology, description: Description) -> None:
     meta.register(client, topology)
-    client.hset(keys.meta(topology.name), _RUNNING, json.dumps(dict(description)))
+    meta.write_down(client, topology.name, {_RUNNING: json.dumps(dict(description))})
 
 
 def _must_not_conflict(client: Asks, topology: Topology, description: Description, conflicts: Compare) -> None:

@@ -81,8 +81,16 @@ def register(client: Asks, topology: Topology) -> None:
         registry.field(each.stream, each.name): json.dumps({"start": each.start.value})
         for each in topology.processors.values()
     }
-    for field, about in fields.items():
-        client.hset(keys.meta(topology.name), field, about)
+    if fields:
+        write_down(client, topology.name, fields)
+
+
+def write_down(client: Asks, name: str, fields: Mapping[str, str]) -> None:
+    """Set fields of `{name}:meta`, as far as they are not as they should be: a full server refuses even what would
+    change nothing. Raises redis-py's errors."""
+    for (field, text), known in zip(fields.items(), client.hmget(keys.meta(name), list(fields)), strict=True):
+        if known is None or (known.decode("utf-8", "replace") if isinstance(known, bytes) else known) != text:
+            client.hset(keys.meta(name), field, text)
 
 
 def _field(stream: Stream) -> str:

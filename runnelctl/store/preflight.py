@@ -27,6 +27,7 @@ _SETTINGS = (
 )
 _SCRATCH_TTL_MS = 10_000
 _NEARLY_FULL = 0.9
+_WRITE_THOUGH_FULL = "#!lua flags=allow-oom\nreturn redis.call('SET', KEYS[1], '1', 'PX', '10000')"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,8 @@ def check(client: Asks, endpoint: Endpoint, name: str, wanted: Durability | None
     """Ask the server at `endpoint`, try a write in the slot of topology `name`, and return what it is worth.
     `wanted` is the topology's `durability`.
 
-    Raises RedisUnfit with every refusal, RedisUnreachable when it does not answer.
+    Raises RedisUnfit with every refusal, RedisUnreachable when it does not answer. A full server is fit for a topology
+    that it knows already.
     """
     with translated(endpoint):
         info = client.info()
@@ -57,7 +59,13 @@ def check(client: Asks, endpoint: Endpoint, name: str, wanted: Durability | None
         raise RedisUnfit(f"Redis at {endpoint.shown} cannot be used: {'; '.join(fitness.refusals)}")
     with translated(endpoint):
         key = keys.scratch(name)
-        client.set(key, b"1", px=_SCRATCH_TTL_MS)
+        try:
+            client.set(key, b"1", px=_SCRATCH_TTL_MS)
+        except Exception as error:
+            if not is_refusal(error, "OOM") or not client.hgetall(keys.meta(name)):
+                raise
+            # A host that starts again must be able to drain what fills the server: all that it needs may go beyond.
+            client.eval(_WRITE_THOUGH_FULL, 1, key)
         # By script, since a user who may write but not run scripts is of no use either.
         client.eval("return redis.call('DEL', KEYS[1])", 1, key)
     return fitness

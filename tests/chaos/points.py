@@ -186,9 +186,12 @@ def repeats(history: History) -> Iterator[str]:
 def inside(history: History) -> Iterator[str]:
     """3. Inside Redis everything happened exactly once and in order: counters, their chain of ids, emitted records."""
     dead, removed = _dead(history), history.removed
+    emitted = Counter((entry.key, entry.of) for _, entry in _entries(history, "echoes"))
     passed: dict[str, list[tuple[int, Taken]]] = defaultdict(list)
     for partition, entry in _entries(history, "events"):
-        if not entry.raw and ("sink", partition, entry.id) not in dead and (partition, entry.id) not in removed:
+        # With order: key it may have been done out of turn before a stranger removed it: all of it, then, or nothing.
+        done = (partition, entry.id) not in removed or (bool(history.at_once) and emitted[entry.key, entry.id] > 0)
+        if not entry.raw and ("sink", partition, entry.id) not in dead and done:
             passed[entry.key].append((partition, entry))
     for key, entries in passed.items():
         links = 0
@@ -201,7 +204,6 @@ def inside(history: History) -> Iterator[str]:
     ghosts = sorted(history.states.keys() - passed.keys())
     if ghosts:
         yield f"{len(ghosts)} state(s) of keys without events: {ghosts[:_SHOWN]}"
-    emitted = Counter((entry.key, entry.of) for _, entry in _entries(history, "echoes"))
     due: Counter[tuple[str, Id | None]] = Counter(
         (k, entry.id) for k, entries in passed.items() for _, entry in entries
     )

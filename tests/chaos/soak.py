@@ -76,10 +76,14 @@ class Soak:
             "--rate", str(given.rate), "--pace", str(given.pace), "--sleep-ms", str(given.sleep_ms),
             "--dir", str(directory), "--no-judge",
         ]  # fmt: skip
-        ended = subprocess.run(command, check=False, timeout=given.minutes * 60 + 600)
+        limit_s = given.minutes * 60 + 400
+        try:
+            code = subprocess.run(command, check=False, timeout=limit_s).returncode
+        except subprocess.TimeoutExpired:
+            code = -1
         self._wait()
-        if ended.returncode != 0:
-            broken = {"violations": {"leftovers": [f"the run itself ended with {ended.returncode}: {directory}"]}}
+        if code != 0:
+            broken = {"violations": {"leftovers": [f"the run itself ended with {code}: {directory}"]}}
             (given.report / f"{seed}.json").write_text(json.dumps(broken))
             return
         command = [

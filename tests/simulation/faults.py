@@ -20,7 +20,7 @@ KINDS = ("raises", "raises", "dies", "dies", "hangs", "host dies")
 def plan(world: World) -> float:
     """Draw the records that go wrong, the weather and the faults; returns when the last one is over."""
     rng = world.rng
-    end = 1.0 + rng.random() * 9
+    end = 0.5 + rng.random() * rng.choice([4, 9])
     for _ in range(rng.choice([0, 0, 1, 1, 2])):
         world.kinds[str(rng.randrange(world.sender.records))] = rng.choice(KINDS)
     weather = world.scheduler.weather
@@ -28,7 +28,7 @@ def plan(world: World) -> float:
         worst = rng.choice([0.02, 0.1, 0.25])
         weather.request_lost, weather.request_late = rng.random() * worst, rng.random() * worst
         weather.reply_lost = rng.random() * worst
-    for _ in range(rng.choice([0, 1, 1, 2, 3, 4])):
+    for _ in range(rng.choice([0, 1, 2, 2, 3, 4])):
         fault = rng.choice(FAULTS)
         world.scheduler.at(rng.random() * end, _strike, world, fault)
     world.say(
@@ -45,17 +45,29 @@ def _strike(world: World, fault: Callable[[World], Any]) -> None:
 
 
 def _host(world: World) -> Host | None:
+    """One that runs something, as long as any does: elsewhere little can go wrong."""
     alive = [host for host in world.hosts if host.alive and not host.stopping]
-    return world.rng.choice(alive) if alive else None
+    busy = [host for host in alive if any(cell.held for cell in host.cells)]
+    return world.rng.choice(busy or alive) if alive else None
+
+
+def _slot(world: World, host: Host) -> int:
+    busy = [slot for slot, slice_ in enumerate(host.slices) if slice_ is not None and slice_.lanes]
+    return world.rng.choice(busy) if busy else world.rng.randrange(len(host.slices))
 
 
 def kill_a_slice(world: World) -> None:
     if host := _host(world):
-        slot = world.rng.randrange(len(host.slices))
+        slot = _slot(world, host)
         if (slice_ := host.slices[slot]) is not None and slice_.alive:
             _excuse(world, slice_)
             world.deaths += 1
             host.kill_slice(slot, Cause.DIED, outside=True)
+
+
+def restart_a_slice(world: World) -> None:
+    if host := _host(world):
+        host.restart(_slot(world, host))
 
 
 def kill_a_keeper(world: World) -> None:
@@ -99,7 +111,7 @@ def _freeze(world: World, *groups: Group) -> None:
 
 def pause_a_slice(world: World) -> None:
     if host := _host(world):
-        slice_ = host.slices[world.rng.randrange(len(host.slices))]
+        slice_ = host.slices[_slot(world, host)]
         if slice_ is not None:
             _excuse(world, slice_)
             world.deaths += 1  # its supervisor may put it down
@@ -223,7 +235,7 @@ def set_the_clock(world: World) -> None:
 
 
 FAULTS: tuple[Callable[[World], Any], ...] = (
-    kill_a_slice, kill_a_slice, kill_a_keeper, lose_a_host, drain_a_host, add_a_host, pause_a_slice, pause_a_keeper,
-    pause_a_host, cut_a_host_off, take_redis_away, stall_redis, fail_over, fail_over, trim_by_a_stranger,
-    delete_by_a_stranger, replay, skip, seek, set_the_clock,
+    kill_a_slice, kill_a_slice, kill_a_keeper, kill_a_keeper, restart_a_slice, lose_a_host, drain_a_host, add_a_host,
+    add_a_host, pause_a_slice, pause_a_keeper, pause_a_host, cut_a_host_off, take_redis_away, stall_redis, fail_over,
+    fail_over, trim_by_a_stranger, delete_by_a_stranger, replay, skip, seek, set_the_clock,
 )  # fmt: skip

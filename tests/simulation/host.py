@@ -1,48 +1,23 @@
-"""A host: its board, its supervisor's decisions, and its keeper.
-
-The real core decides: membership.py whom to expel, assign.py who runs what, tenancy.py what to do about a lease,
-charges.py who pays for a death, lifecycle.py what follows it and whose silence is a death.
+"""A host: its board and its supervisor's decisions: the real core/lifecycle.py says what follows a death, and whose
+silence is one.
 """
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from runnelctl.core import charges, lifecycle, membership, tenancy
-from runnelctl.core.assign import Place, assign
-from runnelctl.core.charges import Cause, InFlight
+from runnelctl.core import lifecycle
+from runnelctl.core.charges import Cause
 from runnelctl.core.lifecycle import Fate, Health, History
-from runnelctl.core.tenancy import Claim, Move
-from runnelctl.runtime.places import abouts
-from tests.simulation.lane import OVER, Slice
-from tests.simulation.scheduler import LOST, Actor, Call, Group, Signal, Wait
+from runnelctl.runtime import board as cells
+from runnelctl.runtime import standins
+from tests.simulation.board import Cell, Shown
+from tests.simulation.keeper import Keeper
+from tests.simulation.lane import Slice
+from tests.simulation.scheduler import Actor, Group, Signal
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
-
-MARGIN = 0.125
-
-
-@functools.cache
-def _assigned(capacity: tuple[tuple[str, int], ...], owners: tuple[Place | None, ...], turn: int) -> list[Place | None]:
-    """A pure function of few values is asked the same things a million times."""
-    return assign(dict(capacity), owners, turn)
-
-
-class Cell:
-    """What the board says of one unit."""
-
-    def __init__(self, unit: int) -> None:
-        self.unit = unit
-        self.slot = self.for_ = self.grant = self.taken = self.epoch = self.nonce = 0
-        self.wanted = self.held = False
-        self.state = ""
-        self.first, self.since = 0, 0.0
-
-
-class Broken(Exception):
-    """The keeper's connection broke."""
 
 
 class Host:
@@ -54,14 +29,16 @@ class Host:
         self.signals = [Signal() for _ in range(slots)]
         self.wake = Signal()
         self.slices: list[Slice | None] = [None] * slots
-        self.incarnations, self.dead = [0] * slots, [0] * slots
-        self.was_ready = [False] * slots
+        self.shown = Shown(member, slots, len(world.units), world.processors[0])
+        self.q = self.shown.board.q
         self.causes: list[tuple[Cause, float]] = [(Cause.DIED, 0.0)] * slots
         self.histories = [History() for _ in range(slots)]
         self.crash_loops: set[int] = set()
         self.deadline, self.keeper_beat, self.cut_until = 0.0, 0.0, 0.0
         self.alive, self.stopping = True, False
         self.news, self.wanted = True, 0
+        self.forfeits = 0  # how often it was expelled
+        self.all_ready = False  # each slot has been, at least once
         self.supervisor = Group()
         self.keeper = Group()
         for slot in range(slots):
@@ -73,9 +50,28 @@ class Host:
 
     def _start(self, slot: int) -> None:
         if self.alive and not self.stopping:
-            self.incarnations[slot] += 1
-            fresh = self.slices[slot] = Slice(self, slot, self.incarnations[slot])
+            base = slot * cells.SLOT_CELLS
+            self.q[base + cells.S_INCARNATION] += 1
+            self.q[base + cells.S_PID] = 1
+            fresh = self.slices[slot] = Slice(self, slot, self.q[base + cells.S_INCARNATION])
             self.world.scheduler.spawn(fresh.boot(), fresh.group)
+
+    def is_ready(self, slot: int, incarnation: int) -> None:
+        """A slice has imported its handler."""
+        self.q[slot * cells.SLOT_CELLS + cells.S_READY] = incarnation
+        self.all_ready = all(self.q[at * cells.SLOT_CELLS + cells.S_READY] for at in range(len(self.slices)))
+        self.world.scheduler.fire(self.wake)
+
+    def leaves(self, slot: int, incarnation: int) -> None:
+        """A slice that was asked to makes room for its successor, and lets go of what it has."""
+        self.q[slot * cells.SLOT_CELLS + cells.S_RECYCLE] = incarnation
+
+    def restart(self, slot: int) -> None:
+        """`runnelctl restart`, as far as this slice."""
+        base = slot * cells.SLOT_CELLS
+        self.q[base + cells.S_ASKED] = self.q[base + cells.S_INCARNATION]
+        self.world.scheduler.fire(self.signals[slot])
+        self.world.scheduler.fire(self.wake)
 
     def start_keeper(self) -> None:
         """The first, or one after a dead one: it goes on as the same member."""
@@ -101,13 +97,14 @@ class Host:
             return
         now, rng = self.world.now, self.world.rng
         flying = any(cell.held and cell.slot == slot and cell.since for cell in self.cells)
+        others = (at for at in range(len(self.slices)) if at != slot)
         after = lifecycle.after_death(
             self.histories[slot], now=now, ran_s=now - slice_.began, ready=slice_.ready, asked=self.stopping,
             in_flight=flying or slice_.cause == Health.STOPPED.value, jitter=rng.random(), killed=outside,
+            others_well=all(standins.ready(self.shown, at) for at in others),  # type: ignore[arg-type]
         )  # fmt: skip
         self.histories[slot] = after.history
-        self.slices[slot] = None
-        self.dead[slot] = slice_.incarnation
+        self._gone(slot, slice_, spared=after.spared)
         if after.fate is Fate.RESTART:
             self.world.restarts += 1
             self.world.scheduler.after(after.pause_s, self._start, slot)
@@ -116,6 +113,22 @@ class Host:
         elif after.fate is Fate.UNSTARTABLE:
             self.world.violated("a slice counts as unstartable, and nothing is wrong with its handler")
         self.world.scheduler.fire(self.wake)
+
+    def _gone(self, slot: int, slice_: Slice, *, spared: bool) -> None:
+        base = slot * cells.SLOT_CELLS
+        self.slices[slot] = None
+        if spared:
+            self.q[base + cells.S_SPARED] = slice_.incarnation
+        self.q[base + cells.S_PID] = 0
+        self.q[base + cells.S_DEAD] = slice_.incarnation
+
+    def ended(self, slot: int, slice_: Slice) -> None:
+        """A slice that was asked to has left."""
+        slice_.alive = slice_.group.alive = False
+        if self.alive and self.slices[slot] is slice_:
+            self._gone(slot, slice_, spared=False)
+            self._start(slot)
+            self.world.scheduler.fire(self.wake)
 
     def _watch(self) -> Actor:
         """Look at everybody's pulse."""
@@ -155,236 +168,10 @@ class Host:
     @property
     def about(self) -> str:
         """How many slices it says it has: none as long as some have never been ready and it runs nothing."""
-        serves = all(self.was_ready) or any(cell.held for cell in self.cells)
+        serves = self.all_ready or any(cell.held for cell in self.cells)
         return str(len(self.slices) if serves and not self.stopping else 0)
 
     @property
     def settled(self) -> bool:
         """Nothing is held and no slice has a lane."""
         return not any(cell.held for cell in self.cells)
-
-
-class Keeper:
-    """As runtime/keeper.py and tenure.py act; their decisions are the real ones."""
-
-    def __init__(self, host: Host) -> None:
-        self.host, self.world = host, host.world
-        self.watch: membership.Watch | None = None
-        self.members: dict[str, bytes] = {}
-        self.joined = False
-        self.unsatisfied = False
-        self.halted: set[str] = set()
-        self.beat_due, self.counter = 0.0, self.world.rng.randrange(10**6)
-        self.said = ""
-        host.news = True
-
-    def main(self) -> Actor:
-        """Until the host stops."""
-        yield self.world.rng.random() * 0.02
-        while True:
-            try:
-                yield from self._beat()
-                while not (yield from self._round()):
-                    pass
-                return
-            except Broken:
-                self._again()
-                yield self.world.rng.random() * min(1.0, self.world.ttl_s / 8)
-
-    def _again(self) -> None:
-        """On a new connection: what the last one was to look at, it may not have come to."""
-        self.host.news = True
-
-    def _ask(self, script: str, names: list[str], args: list[str], dead: str = "") -> Actor:
-        reply = yield Call(lambda: self.world.run(script, names, args, dead))
-        if reply is LOST:
-            raise Broken
-        return reply
-
-    def _round(self) -> Actor:
-        host, world = self.host, self.world
-        yield Wait(host.wake, max(0.0, self.beat_due - world.now))
-        changed = host.about != self.said
-        if changed or host.news or world.now >= self.beat_due:
-            yield from self._beat()
-        news, host.news = host.news, False
-        if released := (yield from self._reap()):
-            world.tell(host)
-        if changed:
-            world.tell(host)
-        if host.stopping:
-            for cell in host.cells:
-                self._give_up(cell)
-            if host.settled:
-                yield from self._ask("member_expel", world.membership, [host.member, ""])
-                world.left(host)
-                return True
-            return False
-        if news or released or self.unsatisfied or host.wanted > sum(cell.held for cell in host.cells):
-            yield from self._settle()
-        return False
-
-    # --- beats
-
-    def _beat(self) -> Actor:
-        world, host = self.world, self.host
-        now = world.now
-        self.beat_due = now + world.ttl_s / 4
-        self.counter += 1
-        joins = not self.joined and not host.keeper_beat
-        if host.about != self.said:
-            self.said, host.news = host.about, True
-        entry = f"{self.counter}|{self.said}"
-        args = [host.member, entry, "", str(int(joins))]
-        status, _, *pairs = yield from self._ask("member_beat", world.membership[:2], args)
-        if status == "EXPELLED":
-            for cell in host.cells:
-                cell.wanted = cell.held = False
-            now, args = world.now, [host.member, entry, "", "1"]
-            status, _, *pairs = yield from self._ask("member_beat", world.membership[:2], args)
-            self.watch = None
-            world.tell(host)
-        self.joined = True
-        host.deadline = now + world.ttl_s * (1 - MARGIN)
-        host.keeper_beat = now
-        for signal in host.signals:
-            world.scheduler.fire(signal)
-        yield from self._expel(dict(zip(pairs[::2], (x.encode() for x in pairs[1::2]), strict=True)))
-
-    def _expel(self, found: dict[str, bytes]) -> Actor:
-        world, host = self.world, self.host
-        self.watch = membership.look(self.watch, found, world.now, world.ttl_s)
-        for member, entry in membership.expired(self.watch, host.member, world.now, world.ttl_s):
-            if (yield from self._ask("member_expel", world.membership, [member, entry.decode()])):
-                found.pop(member, None)
-        if host.member not in self.members:
-            world.tell(host)
-        if abouts(found) != abouts(self.members):
-            host.news = True
-        self.members = found
-
-    # --- leases
-
-    def _reap(self) -> Actor:
-        host, found, by_slot = self.host, False, dict[int, list[Cell]]()
-        for cell in host.cells:
-            if not cell.held:
-                continue
-            if cell.taken == cell.grant and cell.state in OVER:
-                cell.held = cell.wanted = False
-                found = True
-                if cell.state == "halted":
-                    host.news = True
-            elif host.dead[cell.slot] >= cell.for_ or (not cell.wanted and host.slices[cell.slot] is None):
-                by_slot.setdefault(cell.slot, []).append(cell)
-        for slot, cells in by_slot.items():
-            yield from self._bury(slot, cells)
-            found = True
-        return found
-
-    def _bury(self, slot: int, cells: list[Cell]) -> Actor:
-        """A slice died: release its leases, and charge the event that it was in."""
-        cause, judged = self.host.causes[slot]
-        flying = [
-            InFlight(cell.unit, cell.first, cell.first, judged - cell.since)
-            for cell in cells
-            if cell.taken == cell.grant and cell.since
-        ]
-        due = charges.charged(cause, flying, self.world.timeout_s)
-        for cell in cells:
-            charge = due.get(cell.unit)
-            paid = [str(charge.first), str(charge.last), str(int(charge.sure))] if charge else ["", "", "0"]
-            own = self.world.units[cell.unit].truth.own
-            released = yield from self._ask(
-                "lease_release", [own], [str(cell.epoch), str(cell.nonce), *paid, cause.value]
-            )
-            if not released:
-                self.unsatisfied = True
-            cell.since = 0.0
-            cell.held = cell.wanted = False
-
-    def _settle(self) -> Actor:
-        world, host = self.world, self.host
-        found = yield Call(world.holdings)
-        if found is LOST:
-            raise Broken
-        self.halted, holdings = found
-        if tenancy.strangers((holding.owner for holding in holdings), self.members):
-            found = yield Call(world.present)
-            if found is LOST:
-                raise Broken
-            self.members = found
-        targets = self._targets(holdings)
-        wishes: list[tuple[Cell, int, str]] = []
-        self.unsatisfied = False
-        for cell, holding, target in zip(host.cells, holdings, targets, strict=True):
-            wish = yield from self._reconcile(cell, holding, target)
-            if wish is not None:
-                wishes.append(wish)
-        for cell, slot, dead in wishes:
-            yield from self._take(cell, slot, dead)
-
-    def _targets(self, holdings: list[Any]) -> list[Place | None]:
-        targets: list[Place | None] = []
-        capacity = {member: int(entry.split(b"|")[2]) for member, entry in self.members.items()}
-        self.host.wanted = 0
-        for turn, processor in enumerate(self.world.processors):
-            owners: list[Place | None] = []
-            mine = [at for at, unit in enumerate(self.world.units) if unit.processor == processor]
-            for at in mine:
-                member, _, number = holdings[at].owner.rpartition("/")
-                owners.append((member, int(number)) if member in capacity else None)
-            chosen = _assigned(tuple(sorted(capacity.items())), tuple(owners), turn)
-            targets += chosen
-            for at, place in zip(mine, chosen, strict=True):
-                blocked = holdings[at].record is not None or processor in self.halted
-                self.host.wanted += place is not None and place[0] == self.host.member and not blocked
-        return targets
-
-    def _reconcile(self, cell: Cell, holding: Any, target: Place | None) -> Actor:
-        host, world = self.host, self.world
-        unit = world.units[cell.unit]
-        sought = holding.epoch != cell.epoch
-        astray = cell.held and target is not None and (sought or target[1] != cell.slot)
-        holder = holding.owner.rpartition("/")[0]
-        member, stopped = None if target is None else target[0], unit.processor in self.halted
-        claim = Claim(member, stopped, cell.held, astray, holding.record is not None, holder)
-        match tenancy.decide(host.member, claim, self.members):
-            case Move.GIVE_UP:
-                self._give_up(cell)
-            case Move.FORGET:
-                args = [str(holding.epoch), holding.nonce, "", "", "0", ""]
-                yield from self._ask("lease_release", [unit.truth.own], args)
-            case Move.WAIT:
-                self.unsatisfied = True
-            case Move.TAKE:
-                assert target is not None
-                return cell, target[1], holding.nonce
-            case Move.LEAVE:
-                if holding.record is not None and '"halted"' in holding.record:
-                    self.halted.add(unit.processor)
-                    yield from self._ask("halt_set", [world.halted], [unit.processor, holding.record])
-                    world.tell(host)
-        return None
-
-    def _take(self, cell: Cell, slot: int, dead: str) -> Actor:
-        host, world = self.host, self.world
-        unit, nonce = world.units[cell.unit], str(world.rng.randrange(1, 2**40))
-        names = [unit.truth.own, unit.truth.events]
-        args = [nonce, f"{host.member}/{slot}", dead, "earliest", unit.processor]
-        reply = yield from self._ask("lease_acquire", names, args, dead)
-        if reply[0] == "BUSY":
-            self.unsatisfied = True
-        if reply[0] != "OK":
-            return
-        incarnation = host.incarnations[slot]
-        cell.slot, cell.for_ = slot, incarnation + (host.dead[slot] == incarnation)
-        cell.epoch, cell.nonce = int(reply[1]), int(nonce)
-        cell.wanted = cell.held = True
-        cell.grant += 1
-        world.scheduler.fire(host.signals[slot])
-
-    def _give_up(self, cell: Cell) -> None:
-        if cell.held and cell.wanted:
-            cell.wanted = False
-            self.world.scheduler.fire(self.host.signals[cell.slot])

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from runnelctl.core import policy
 from runnelctl.core.policy import Failure, Step
+from runnelctl.runtime import board as cells
 from tests.simulation.scheduler import LOST, Actor, Call, Group, Wait
 
 if TYPE_CHECKING:
-    from tests.simulation.host import Cell, Host
+    from tests.simulation.board import Cell
+    from tests.simulation.host import Host
 
 RUN = 4  # events per commit at most
 OVER = ("released", "quarantined", "halted", "lost")
@@ -31,22 +33,31 @@ class Slice:
         self.cause = ""  # why the supervisor put it down
         self.judged = 0.0
         self.suspect: Lane | None = None
+        self.leaving = False
         self.lanes: dict[int, Lane] = {}
 
     def boot(self) -> Actor:
         """Import the handler, then follow the board."""
-        yield 0.05 + self.host.world.rng.random() * 0.3
-        self.ready = self.host.was_ready[self.slot] = True
-        self.host.world.scheduler.fire(self.host.wake)
+        host, scheduler = self.host, self.host.world.scheduler
+        yield 0.05 + host.world.rng.random() * 0.3
+        self.ready = True
+        host.is_ready(self.slot, self.incarnation)
+        asked = self.slot * cells.SLOT_CELLS + cells.S_ASKED
         while True:
-            for cell in self.host.cells:
+            if host.q[asked] == self.incarnation and not self.leaving:
+                self.leaving = True
+                host.leaves(self.slot, self.incarnation)
+            for cell in host.cells:
                 mine = cell.slot == self.slot and cell.for_ == self.incarnation and cell.held
-                if mine and cell.taken != cell.grant and cell.unit not in self.lanes:
+                if mine and cell.taken != cell.grant and cell.unit not in self.lanes and not self.leaving:
                     lane = self.lanes[cell.unit] = Lane(self, cell)
-                    self.host.world.scheduler.spawn(lane.drive(), self.group)
-            yield Wait(self.host.signals[self.slot], 5.0)
+                    scheduler.spawn(lane.drive(), self.group)
+            if self.leaving and not self.lanes:
+                break
+            yield Wait(host.signals[self.slot], 5.0)
             for lane in list(self.lanes.values()):
-                self.host.world.scheduler.fire(lane.nudge)
+                scheduler.fire(lane.nudge)
+        host.ended(self.slot, self)
 
 
 class Lane:
@@ -62,6 +73,8 @@ class Lane:
         self.nudge = world.new_signal(self.unit)
         self.resync, self.ended = False, ""
         self.moves = self.unit.truth.moves
+        self.forfeits, self.busy = slice_.host.forfeits, False
+        self.unit.lanes.append(self)
         self.buffer: list[tuple[str, str]] = []
         self.announced = False
 
@@ -93,12 +106,12 @@ class Lane:
         if self.cell.taken == self.grant:
             self.cell.state = self.ended
         self.slice.lanes.pop(self.cell.unit, None)
-        self.unit.signals.remove(self.nudge)
+        self.world.forget(self)
         self.world.scheduler.fire(self.slice.host.wake)
         self.world.scheduler.fire(self.slice.host.signals[self.slice.slot])
 
     def _wanted(self) -> bool:
-        return self.cell.grant == self.grant and self.cell.wanted
+        return self.cell.grant == self.grant and self.cell.wanted and not self.slice.leaving
 
     def _session(self) -> Actor:
         """A new read session: trust nothing but the own hash."""
@@ -206,9 +219,10 @@ class Lane:
         world, cell = self.world, self.cell
         while True:
             world.starts(self, event)
-            cell.first, cell.since = ordinal, world.now
+            cell.first, cell.since, self.busy = ordinal, world.now, True
             kind = world.kind(uid)
             yield world.rng.random() * (world.handler_s if kind == "ok" else 0.1)
+            self.busy = kind in ("dies", "host dies", "hangs")
             if kind == "ok":
                 return None
             if kind == "dies":

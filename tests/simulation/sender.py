@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from runnelctl import errors
@@ -45,7 +46,7 @@ class Sender:
             batch = [str(uid) for uid in range(sent, min(self.records, sent + rng.randint(1, 4)))]
             sent += len(batch)
             yield from self._send(batch)
-            yield rng.random() * 1.5
+            yield rng.random() * 1.2
         self.settled = True
 
     def _send(self, uids: list[str]) -> Actor:
@@ -71,7 +72,7 @@ class Sender:
         for lane, call in zip(move.lanes, move.calls, strict=True):
             unit = self.world.units[lane.partition]
             args = [word.decode() if isinstance(word, bytes) else str(word) for word in call.args]
-            reply = yield Call(lambda unit=unit, call=call, args=args: self._produce(unit, call.keys, args))
+            reply = yield Call(functools.partial(self._produce, unit, call.keys, args))
             answers.append(carry.Lost(_AWAY) if reply is LOST else reply)
         return answers
 

@@ -9,7 +9,7 @@ from tests.simulation.store import Store
 from tests.simulation.streams import Stream, parse, text_of
 
 
-class Violation(AssertionError):
+class Violation(Exception):
     """A promise was broken."""
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from typing import Any
 
+from runnelctl.core.assign import Place, assign
 from runnelctl.core.charges import Cause
 from runnelctl.core.model import Policy, Retry
 from tests.simulation import faults, truth
@@ -22,14 +22,15 @@ START_MS = 1_700_000_000_000
 PATIENCE_S = 120.0  # of made-up time, after the faults are over
 
 
-@dataclass(frozen=True, slots=True)
 class Holding:
     """As runnelctl.store.leases has it."""
 
-    owner: str
-    nonce: str
-    epoch: int
-    record: str | None
+    __slots__ = ("epoch", "nonce", "owner", "record", "suspected")
+
+    def __init__(self, own: dict[str, str]) -> None:
+        self.owner, self.nonce, self.epoch = own.get("owner", ""), own.get("nonce", ""), int(own.get("epoch", "0"))
+        self.record = own.get("block")
+        self.suspected = max(int(own.get("suspect", "0")), int(own.get("alone") or "0")) > int(own.get("count", "0"))
 
 
 class Unit:
@@ -37,10 +38,12 @@ class Unit:
 
     def __init__(self, partition: int) -> None:
         tag = f"{{s:orders:{partition}}}"
-        self.partition, self.processor = partition, PROCESSOR
+        self.partition = self.index = partition
+        self.processor = PROCESSOR
         self.producer_tag = f"{tag}:producer:"
         self.truth = UnitTruth(f"{tag}:own:{PROCESSOR}", f"{tag}:events", f"{tag}:out")
         self.signals: list[Signal] = []
+        self.lanes: list[Lane] = []
 
 
 class World:
@@ -66,7 +69,7 @@ class World:
         self.mended, self.hung, self.guilty = False, set[str](), set[str]()
         self.expelled: set[str] = set()
         self.killed_beside: dict[str, int] = {}
-        self.restarts = self.deaths = 0
+        self.restarts = self.deaths = self.stood_in = 0
         self.trimmed = self.deleted = self.sought = self.skipped = False
         self.trace: list[str] | None = None
         self.hosts: list[Host] = []
@@ -125,7 +128,16 @@ class World:
                 return False
             if parse(own["cursor"]) < (stream.ids[-1] if stream.ids else (0, 0)):
                 return False
-        return True
+        return self._balanced()
+
+    def _balanced(self) -> bool:
+        """Whether every partition runs where it belongs: whoever stood in for another has let go again."""
+        owners: list[Place | None] = []
+        for unit in self.units:
+            member, _, number = self.store.hash(unit.truth.own)["owner"].rpartition("/")
+            owners.append((member, int(number)))
+        members = self.store.hash(self.membership[0])
+        return assign({member: int(entry.split("|")[2]) for member, entry in members.items()}, owners) == owners
 
     def _leftovers(self) -> str:
         return "; ".join(f"{unit.truth.own}: {self.store.hash(unit.truth.own)}" for unit in self.units)
@@ -200,11 +212,7 @@ class World:
 
     def holdings(self) -> tuple[set[str], list[Holding]]:
         """What a keeper reads before it settles."""
-        found = []
-        for unit in self.units:
-            own = self.store.hash(unit.truth.own)
-            epoch = int(own.get("epoch", "0"))
-            found.append(Holding(own.get("owner", ""), own.get("nonce", ""), epoch, own.get("block")))
+        found = [Holding(self.store.hash(unit.truth.own)) for unit in self.units]
         return set(self.store.hash(self.halted)), found
 
     def present(self) -> dict[str, bytes]:
@@ -229,7 +237,8 @@ class World:
 
     def forget(self, lane: Lane) -> None:
         """Its process is dead."""
-        if lane.nudge in lane.unit.signals:
+        if lane in lane.unit.lanes:
+            lane.unit.lanes.remove(lane)
             lane.unit.signals.remove(lane.nudge)
 
     def starts(self, lane: Lane, event: str) -> None:
@@ -237,6 +246,10 @@ class World:
         owner = lane.unit.truth.owner
         if owner != (lane.epoch, lane.nonce) and lane.moves == lane.unit.truth.moves:
             self.violated(f"a handler of {lane.epoch} begins with {event} while {owner} owns {lane.unit.truth.own}")
+        for other in lane.unit.lanes:  # on one host there are never two, unless it was expelled or Redis forgot
+            host = lane.slice.host
+            if other is not lane and other.busy and other.slice.host is host and other.forfeits == host.forfeits:
+                self.violated(f"two slices of {host.member} are in handlers of {lane.unit.truth.own}")
 
     def told(self, lane: Lane, events: list[str]) -> None:
         """An owner heard that these events are done, and goes on behind them."""

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from runnelctl.core import keys
+from runnelctl.core.model import Processor, Stream, Topology
 from runnelctl.errors import RedisUnfit, RedisUnreachable
-from runnelctl.store import preflight
-from runnelctl.store.connect import client
+from runnelctl.store import admission, preflight
+from runnelctl.store.connect import client, line
 from runnelctl.store.endpoint import Endpoint, parse
 from runnelctl.store.preflight import Fitness
 from tests.servers import Server, free_port
@@ -91,3 +92,30 @@ def test_a_server_that_is_down_is_unreachable(valkey_own: Server) -> None:
     with pytest.raises(RedisUnreachable) as caught:
         check(valkey_own.tcp_endpoint)
     assert caught.value.exit_code == 69
+
+
+def test_a_full_server_takes_a_topology_that_it_knows_and_no_other(
+    start_server: Callable[..., Server], server_kind: str
+) -> None:
+    server = start_server(server_kind)
+    topology = model("shop", server)
+
+    def admit(of: Topology) -> Fitness:
+        with line(server.endpoint, timeout_ms=5_000) as connection:
+            return admission.admit(
+                connection, server.endpoint, of, "digest", {"file": of.name}, lambda *_: [], lambda _: False
+            )
+
+    admit(topology)
+    with client(server.endpoint) as connection:
+        connection.config_set("maxmemory", "1")
+    assert any("senders will be refused" in warning for warning in admit(topology).warnings)
+    with pytest.raises(RedisUnfit, match="is full: used memory is above maxmemory"):
+        admit(model("other", server))
+
+
+def model(name: str, server: Server) -> Topology:
+    return Topology(
+        name=name, file="/t.yaml", redis=server.url, streams={"orders": Stream(name="orders", partitions=2, key="k")},
+        processors={"p": Processor(name="p", stream="orders", handler="x:y", processes=1)},
+    )  # fmt: skip

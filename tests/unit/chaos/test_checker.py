@@ -395,6 +395,16 @@ def test_keys_run_side_by_side_with_order_key() -> None:
     assert list(points.order(of))
 
 
+def test_what_was_done_out_of_turn_and_then_removed_has_all_of_its_traces_or_none() -> None:
+    of = good()
+    of.actions.append({"nemesis": "trim", "at": 1, "end": 2, "partition": P, "said": 1, "lost": ["1005-0"]})
+    assert list(points.inside(of)), "with order: partition nothing behind the cursor is done"
+    of.at_once = 4
+    assert not list(points.inside(of))
+    of.states[KEY]["n"] -= 1
+    assert list(points.inside(of))
+
+
 OWN = b'"{chaos:events:3}:own:sink"'
 MONITOR = (
     b'+1.2 [0 unix:/s] "EVALSHA" "1b" "2" ' + OWN + b' "{chaos:events:3}:events" "17" "5" "1" "0-0" "9-0" "1" "sink"',

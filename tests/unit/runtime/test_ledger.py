@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from runnelctl.core.keyorder import Flight
 from runnelctl.core.model import Order
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
@@ -423,11 +424,13 @@ def test_effects_are_held_up_to_a_number_of_bytes_also_while_their_commit_is_und
 
 
 def test_with_order_key_too(bench: MakeBench) -> None:
-    ledger: Any = bench(handle, order=Order.KEY).lane.ledger
-    ledger.finish(2, b"2-0", [emit("x" * module.EFFECT_BYTES_HELD)])
-    ledger.finish(3, b"3-0", [])
+    lane: Any = bench(handle, order=Order.KEY).lane
+    ledger = lane.ledger
+    large, none, small = [emit("x" * module.EFFECT_BYTES_HELD)], None, [emit("y" * 100)]
+    flights = [Flight(n, b"k", event(lane, n), effects=effects) for n, effects in enumerate((large, none, small), 2)]
+    ledger.finish(flights[:2])
     assert ledger.heavy
-    ledger.finish(4, b"4-0", [emit("y" * 100)])
+    ledger.finish(flights[2:])
     assert ledger.next_commit() is not None
     assert ledger.heavy
     ledger.outcome([b"OK"])

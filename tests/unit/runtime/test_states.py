@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from runnelctl.core.keyorder import Flight
 from runnelctl.core.model import CommitBounds, Order
 from runnelctl.event import Event
 from runnelctl.runtime import keyed
@@ -211,9 +212,14 @@ def test_what_is_not_committed_or_has_just_been_read_stays(bench: Callable[..., 
     states, ledger = lane.states, lane.ledger
     for key in "abcd":
         states.fill(key, None)
-    lane.events = {n: Event(*entry(n, key=b"abc"[n - 1 : n]), lane.source) for n in (1, 2, 3)}
-    for ordinal, key in ((1, "a"), (2, "b")):
-        ledger.finish(ordinal, lane.events.pop(ordinal)._id, [("S", f"state:{key}", (b"{}",))])
+    for ordinal, key in enumerate("abc", 1):
+        name = key.encode()
+        lane.order.arrive(Flight(ordinal, name, Event(*entry(ordinal, key=name), lane.source)))
+    for key in "ab":
+        flight = lane.order.start()
+        flight.effects = [("S", f"state:{key}", (b"{}",))]
+        lane.order.done(flight)
+        ledger.finish([flight])
         if key == "a":
             assert ledger.next_commit() is not None, "under way"
     states.prune(ledger._needed())
