@@ -118,8 +118,12 @@ class Ground:
         """`up` on what is in a stream from its beginning: speed and CPU, in µs per event, of the processor's slices and
         of the server, between 20 and 90 % of it."""
         owns = [keys.own(self.name, stream, partition, processor) for partition in range(partitions)]
-        for start in range(0, partitions, 1000):
-            self.client.delete(*owns[start : start + 1000])
+        with self.client.pipeline(transaction=False) as pipe:
+            for partition, own in enumerate(owns):
+                pipe.delete(own)
+                # A group still says how far the processor was.
+                pipe.xgroup_destroy(keys.events(self.name, stream, partition), processor)
+            pipe.execute()
         count, server = self.client.register_script(COUNT), self.server_process()
         with self.up("--only", processor, until="") as up:
             self.wait(lambda: self._slices(up, processor), up)
