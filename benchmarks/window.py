@@ -19,7 +19,7 @@ def window(
 ) -> dict[str, float]:
     """Waits until `count` of `events` are handled, and returns `events_per_s` and, for each group of processes that
     `watched` names, its CPU time per event as `…_us_per_event`. Ends the program with what `ended` returns, if that
-    is not None, and when it takes longer than a minute."""
+    is not None, when it takes longer than a minute, and when it was over before it could be measured."""
     until = time.monotonic() + PATIENCE_S
 
     def look() -> None:
@@ -34,6 +34,8 @@ def window(
     groups = watched()
     before = {name: cpu_s(processes) for name, processes in groups.items()}
     at, began = count(), time.perf_counter()
+    if at >= last:
+        raise SystemExit(f"{at:,} of {events:,} events were handled before the processes were found: take more events")
     while (done := count()) < last:
         look()
     took = time.perf_counter() - began

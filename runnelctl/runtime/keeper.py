@@ -7,10 +7,9 @@ Everything it must know after its own death is on the board or in Redis: a new k
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-import os
 import random
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
@@ -19,7 +18,7 @@ from typing import Any
 from runnelctl.core import backoff, membership
 from runnelctl.errors import RunnelctlError
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import leadership, listening, loglines, neighbours, reports, signals, standins
+from runnelctl.runtime import defects, leadership, listening, loglines, neighbours, reports, signals, standins
 from runnelctl.runtime.drain import Drain
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.places import abouts
@@ -286,15 +285,12 @@ class Keeper:
 
 def _must_not_fail(task: asyncio.Task[Any]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        logging.getLogger("runnelctl.keeper").critical("runnelctl itself failed; this is a defect", exc_info=error)
-        sys.stderr.flush()
-        os._exit(70)
+        defects.die(logging.getLogger("runnelctl.keeper"), error)
 
 
 def run(host: Host) -> int:
     """The body of the keeper process; returns its exit code."""
-    import uvloop
-
     loglines.configure(host.plan.topology.log)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    log = logging.getLogger("runnelctl.keeper")
+    with asyncio.Runner(loop_factory=functools.partial(defects.watched, log)) as runner:
         return runner.run(Keeper(host).main())

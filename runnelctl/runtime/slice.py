@@ -20,7 +20,7 @@ from runnelctl.core.plan import Unit
 from runnelctl.event import Event
 from runnelctl.records import Codec, codec_for
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import calls, loglines, processes, sessions, signals, workload
+from runnelctl.runtime import calls, defects, loglines, processes, sessions, signals, workload
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
@@ -114,9 +114,7 @@ class Slice:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.log.critical("runnelctl itself failed; this is a defect, please report it", exc_info=error)
-            sys.stderr.flush()
-            os._exit(70)
+            defects.die(self.log, error)
 
     def _beat(self) -> None:
         """Show on the board that the loop turns, and how large the process is."""
@@ -262,11 +260,10 @@ class Slice:
 
 def run(host: Host, slot: int, incarnation: int) -> int:
     """The body of a slice process; returns its exit code."""
-    import uvloop
-
     loglines.configure(host.plan.topology.log)
     faulthandler.enable()  # a SIGSEGV says where the handler was
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    log = logging.getLogger("runnelctl.slice")
+    with asyncio.Runner(loop_factory=functools.partial(defects.watched, log)) as runner:
         try:
             runner.run(Slice(host, slot, incarnation).main())
         except errors.HandlerError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import functools
 import logging
 import os
 from collections.abc import Coroutine, Mapping
@@ -19,7 +20,7 @@ from runnelctl import errors, handling
 from runnelctl.client.concurrent import Client
 from runnelctl.core import lifecycle
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import listening, loglines, processes, signals, taskcalls, voices, workload
+from runnelctl.runtime import defects, listening, loglines, processes, signals, taskcalls, voices, workload
 from runnelctl.runtime.committer import Link
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.outage import Outage
@@ -88,9 +89,7 @@ class Tasks:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._started.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.log.critical("runnelctl itself failed; this is a defect, please report it", exc_info=error)
-            voices.finish()
-            os._exit(70)
+            defects.die(self.log, error, voices.finish)
 
     def _beat(self) -> None:
         """Show that the loop turns. If it does not turn again soon, what blocks it is shown before we are killed."""
@@ -172,12 +171,11 @@ class Tasks:
 
 def run(host: Host, incarnation: int) -> int:
     """The body of the tasks process; returns its exit code."""
-    import uvloop
-
     faulthandler.enable()
     voices.install()
     loglines.configure(host.plan.topology.log)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    log = logging.getLogger("runnelctl.tasks")
+    with asyncio.Runner(loop_factory=functools.partial(defects.watched, log, voices.finish)) as runner:
         try:
             runner.run(Tasks(host, incarnation).main())
         except errors.HandlerError as error:

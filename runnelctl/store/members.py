@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from runnelctl.core import keys
 from runnelctl.store.scripts import script
-from runnelctl.store.wire import Wire
+from runnelctl.store.wire import Argument, Wire
 
+JOIN_STANDS_MS = 1_000  # a join that arrives later comes to nothing: its host may have been expelled by then
 CONTROL_KEPT = 1_000
 AUDIT_KEPT = 100_000
 
@@ -24,13 +25,21 @@ class Beat:
 
 async def beat(wire: Wire, topology: str, member: str, entry: str, report: bytes, *, join: bool = False) -> Beat:
     """Say that `member` is alive. `entry` must differ from the last one. `join` makes it a member if it is none."""
-    reply = await wire.run(
-        script("member_beat"),
-        (keys.members(topology), keys.hosts(topology)),
-        (member, entry, report, "1" if join else "0"),
-    )
+    names_of_keys = (keys.members(topology), keys.hosts(topology))
+    while True:
+        args: tuple[Argument, ...] = (member, entry, report, "0")
+        if join:
+            args = (member, entry, report, "1", await _server_ms(wire) + JOIN_STANDS_MS)
+        reply = await wire.run(script("member_beat"), names_of_keys, args)
+        if reply[0] == b"OK" or not join:
+            break
     names = [name.decode() for name in reply[2::2]]
     return Beat(reply[0] == b"OK", int(reply[1]), dict(zip(names, reply[3::2], strict=True)))
+
+
+async def _server_ms(wire: Wire) -> int:
+    seconds, microseconds = await wire.call("TIME")
+    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 async def present(wire: Wire, topology: str) -> dict[str, bytes]:

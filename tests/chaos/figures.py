@@ -71,11 +71,12 @@ def measured(name: str, seed: int | None, minutes: float | None, keep: Path | No
     options = figure.options | {word: value for word, value in given.items() if value is not None}
     temporary = Path(tempfile.mkdtemp(prefix=f"figure-{name}-")) if keep is None else None
     directory = temporary or (keep or Path()) / f"{name}-{options['seed']}"
+    directory.mkdir(parents=True, exist_ok=temporary is not None)  # two runs in one directory would judge each other
     perform(Options(nemeses=(nemesis,), netns=netns, **options), directory)
     runs = sorted(directory.parent.glob(f"{name}-*")) if keep is not None else [directory]
     found = [history.read(run, CANARY) for run in runs]
     times = judge.spread([time for of in found for time in points.recovered(of)[nemesis]])
-    broken = {str(run): wrong for run, of in zip(runs, found, strict=True) if (wrong := judge.judge(of))}
+    broken = {str(run): wrong for run, of in zip(runs, found, strict=True) if (wrong := _broken(of))}
     # The supervisors and keepers of hosts that were left alone, which is all of them but for a lost host.
     exits = sum(host["what"] == "end" and not host["asked"] for of in found for host in of.hosts)
     kept = times[figure.quantile] <= figure.bound_ms and not broken and exits == 0
@@ -95,6 +96,11 @@ def measured(name: str, seed: int | None, minutes: float | None, keep: Path | No
     elif temporary is not None:
         shutil.rmtree(temporary, ignore_errors=True)
     return kept
+
+
+def _broken(of: history.History) -> dict[str, list[str]]:
+    """point -> the first sentences of what broke it."""
+    return {point: sentences[:3] for point, sentences in judge.judge(of).items()}
 
 
 def _shown(times: dict[str, float]) -> str:

@@ -16,6 +16,7 @@ STREAM_OF = {"sink": "events", "echo": "echoes"}
 
 #: What was acknowledged a little before a cut may be lost with it, since replication lags; what was handled before it
 #: may be handled again, since commits lag; and a call that began before the cut was noticed may end later.
+_AWAY = ("kill-redis", "stop-redis", "torn-tail", "failover", "redis-1s")
 _LAG_NS, _HANDLED_NS, _AFTER_NS = 300_000_000, 5_000_000_000, 3_000_000_000
 
 
@@ -135,7 +136,18 @@ class History:
 
     def again(self, first: int, second: int) -> bool:
         """Whether Redis, having lost something, may have had an event handled a second time."""
-        return any(begin - _HANDLED_NS <= first <= end + _AFTER_NS and second >= begin for begin, end in self.cuts)
+        for begin, end in self.cuts:
+            since = begin - _HANDLED_NS
+            # While Redis was away nothing could be committed: what was done before that was, perhaps, after the cut.
+            for at, until in sorted(self._outages(), reverse=True):
+                if at < since <= until:
+                    since = at - _HANDLED_NS
+            if since <= first <= end + _AFTER_NS and second >= begin:
+                return True
+        return False
+
+    def _outages(self) -> list[tuple[int, int]]:
+        return [(action["at"], action["end"]) for action in self.actions if action["nemesis"] in _AWAY]
 
 
 def id_of(text: str) -> Id:

@@ -40,8 +40,9 @@ def play(first: int, code: str = "") -> Chunk:
     logging.disable(logging.WARNING)  # senders say what a failover took
     steps, stood_in, wrong, seen, began = 0, 0, list[tuple[int, str]](), hashlib.sha256(), time.process_time()
     gc.disable()  # a world is full of cycles, and none of it is worth looking at while it is played
+    gc.freeze()
     for seed in range(first, first + CHUNK):
-        if seed % 50 == 0:
+        if seed % 20 == 0:
             gc.collect()
         world = World(seed)
         try:

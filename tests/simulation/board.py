@@ -55,6 +55,7 @@ class Board:
         for unit in units:
             base = self.unit(unit.unit)
             self.q[base + cells.U_SLOT], self.q[base + cells.U_HELD] = unit.slot, int(unit.held)
+            self.q[base + cells.U_FOR] = unit.for_
 
 
 class Shown:

@@ -12,7 +12,7 @@ from runnelctl.core.lifecycle import Fate, Health, History
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import standins
 from tests.simulation.board import Cell, Shown
-from tests.simulation.keeper import Keeper
+from tests.simulation.keeper import PROCESSOR, Keeper
 from tests.simulation.lane import Slice
 from tests.simulation.scheduler import Actor, Group, Signal
 
@@ -29,7 +29,7 @@ class Host:
         self.signals = [Signal() for _ in range(slots)]
         self.wake = Signal()
         self.slices: list[Slice | None] = [None] * slots
-        self.shown = Shown(member, slots, len(world.units), world.processors[0])
+        self.shown = Shown(member, slots, len(world.units), PROCESSOR)
         self.q = self.shown.board.q
         self.causes: list[tuple[Cause, float]] = [(Cause.DIED, 0.0)] * slots
         self.histories = [History() for _ in range(slots)]
@@ -39,6 +39,7 @@ class Host:
         self.news, self.wanted = True, 0
         self.forfeits = 0  # how often it was expelled
         self.all_ready = False  # each slot has been, at least once
+        self.resting: frozenset[int] = frozenset()  # slots in whose place others stand
         self.supervisor = Group()
         self.keeper = Group()
         for slot in range(slots):
@@ -53,23 +54,32 @@ class Host:
             base = slot * cells.SLOT_CELLS
             self.q[base + cells.S_INCARNATION] += 1
             self.q[base + cells.S_PID] = 1
+            self._look()
             fresh = self.slices[slot] = Slice(self, slot, self.q[base + cells.S_INCARNATION])
             self.world.scheduler.spawn(fresh.boot(), fresh.group)
+
+    def _look(self) -> None:
+        """After every change of the slots' cells."""
+        slots = range(len(self.slices))
+        self.resting = frozenset(slot for slot in slots if standins.resting(self.shown, slot))  # type: ignore[arg-type]
 
     def is_ready(self, slot: int, incarnation: int) -> None:
         """A slice has imported its handler."""
         self.q[slot * cells.SLOT_CELLS + cells.S_READY] = incarnation
         self.all_ready = all(self.q[at * cells.SLOT_CELLS + cells.S_READY] for at in range(len(self.slices)))
+        self._look()
         self.world.scheduler.fire(self.wake)
 
     def leaves(self, slot: int, incarnation: int) -> None:
         """A slice that was asked to makes room for its successor, and lets go of what it has."""
         self.q[slot * cells.SLOT_CELLS + cells.S_RECYCLE] = incarnation
+        self._look()
 
     def restart(self, slot: int) -> None:
         """`runnelctl restart`, as far as this slice."""
         base = slot * cells.SLOT_CELLS
         self.q[base + cells.S_ASKED] = self.q[base + cells.S_INCARNATION]
+        self._look()
         self.world.scheduler.fire(self.signals[slot])
         self.world.scheduler.fire(self.wake)
 
@@ -97,11 +107,11 @@ class Host:
             return
         now, rng = self.world.now, self.world.rng
         flying = any(cell.held and cell.slot == slot and cell.since for cell in self.cells)
-        others = (at for at in range(len(self.slices)) if at != slot)
+        others = [at for at in range(len(self.slices)) if at != slot]
         after = lifecycle.after_death(
             self.histories[slot], now=now, ran_s=now - slice_.began, ready=slice_.ready, asked=self.stopping,
             in_flight=flying or slice_.cause == Health.STOPPED.value, jitter=rng.random(), killed=outside,
-            others_well=all(standins.ready(self.shown, at) for at in others),  # type: ignore[arg-type]
+            others_well=all(self._is_well(at, now) for at in others),
         )  # fmt: skip
         self.histories[slot] = after.history
         self._gone(slot, slice_, spared=after.spared)
@@ -114,6 +124,10 @@ class Host:
             self.world.violated("a slice counts as unstartable, and nothing is wrong with its handler")
         self.world.scheduler.fire(self.wake)
 
+    def _is_well(self, slot: int, now: float) -> bool:
+        ready = standins.ready(self.shown, slot)  # type: ignore[arg-type]
+        return ready or now - self.causes[slot][1] >= lifecycle.PROOF_S
+
     def _gone(self, slot: int, slice_: Slice, *, spared: bool) -> None:
         base = slot * cells.SLOT_CELLS
         self.slices[slot] = None
@@ -121,6 +135,7 @@ class Host:
             self.q[base + cells.S_SPARED] = slice_.incarnation
         self.q[base + cells.S_PID] = 0
         self.q[base + cells.S_DEAD] = slice_.incarnation
+        self._look()
 
     def ended(self, slot: int, slice_: Slice) -> None:
         """A slice that was asked to has left."""
@@ -136,8 +151,12 @@ class Host:
         while True:
             yield world.timeout_s / 5
             for slice_ in list(self.slices):
-                if slice_ is not None and slice_.alive:
+                if slice_ is not None and slice_.alive and not self._is_fine(slice_):
                     self._judge(slice_, world.now)
+
+    def _is_fine(self, slice_: Slice) -> bool:
+        """With nothing to judge: most are, most of the time."""
+        return slice_.ready and slice_.group.frozen_until <= self.world.now and not any(c.since for c in self.cells)
 
     def _judge(self, slice_: Slice, now: float) -> None:
         since = [
@@ -167,9 +186,11 @@ class Host:
 
     @property
     def about(self) -> str:
-        """How many slices it says it has: none as long as some have never been ready and it runs nothing."""
-        serves = self.all_ready or any(cell.held for cell in self.cells)
-        return str(len(self.slices) if serves and not self.stopping else 0)
+        """How many slices it says it has: none as long as some have never been ready and it runs nothing. `r`: none of
+        them is there for now."""
+        if self.stopping or not (self.all_ready or any(cell.held for cell in self.cells)):
+            return "0"
+        return f"{len(self.slices)}r" if len(self.resting) == len(self.slices) else str(len(self.slices))
 
     @property
     def settled(self) -> bool:

@@ -7,6 +7,7 @@ charges.py who pays for a death, and runtime/standins.py who stands in for a sli
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from runnelctl.core import charges, membership, tenancy
@@ -16,6 +17,7 @@ from runnelctl.core.tenancy import Claim, Move
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import standins
 from runnelctl.runtime.places import abouts
+from runnelctl.store.members import JOIN_STANDS_MS
 from tests.simulation.board import Cell
 from tests.simulation.lane import OVER
 from tests.simulation.scheduler import LOST, Actor, Call, Wait
@@ -24,12 +26,22 @@ if TYPE_CHECKING:
     from tests.simulation.host import Host
 
 MARGIN = 0.125
+PROCESSOR = "billing"  # the only one
 
 
 @functools.cache
-def _assigned(capacity: tuple[tuple[str, int], ...], owners: tuple[Place | None, ...], turn: int) -> list[Place | None]:
+def _assigned(capacity: tuple[tuple[str, int], ...], owners: tuple[Place | None, ...]) -> list[Place | None]:
     """A pure function of few values is asked the same things a million times."""
-    return assign(dict(capacity), owners, turn)
+    return assign(dict(capacity), owners)
+
+
+def able(said: Mapping[str, bytes]) -> dict[str, int]:
+    """What each member may be given, as runtime/places.py has it: of `2`, `0`, and `2r` of one whose slices all rest,
+    which has something only if nobody else could."""
+    awake = any(word != b"0" and not word.endswith(b"r") for word in said.values())
+    return {
+        member: 0 if awake and word.endswith(b"r") else int(word.removesuffix(b"r")) for member, word in said.items()
+    }
 
 
 class Broken(Exception):
@@ -43,12 +55,13 @@ class Keeper:
         self.host, self.world = host, host.world
         self.watch: membership.Watch | None = None
         self.members: dict[str, bytes] = {}
+        self.said_by: dict[str, bytes] = {}  # their entries without what changes with every beat
         self.joined = False
         self.unsatisfied = False
         self.halted: set[str] = set()
         self.beat_due, self.counter = 0.0, self.world.rng.randrange(10**6)
         self.said = ""
-        self.resting: set[int] = set()
+        self.resting: frozenset[int] = frozenset()
         host.news = True
 
     def main(self) -> Actor:
@@ -77,8 +90,7 @@ class Keeper:
     def _round(self) -> Actor:
         host, world = self.host, self.world
         yield Wait(host.wake, max(0.0, self.beat_due - world.now))
-        resting = {slot for slot in range(len(host.slices)) if standins.resting(host.shown, slot)}  # type: ignore[arg-type]
-        here, self.resting = resting != self.resting, resting
+        here, self.resting = host.resting != self.resting, host.resting
         changed = host.about != self.said
         if changed or host.news or world.now >= self.beat_due:
             yield from self._beat()
@@ -110,15 +122,19 @@ class Keeper:
         if host.about != self.said:
             self.said, host.news = host.about, True
         entry = f"{self.counter}|{self.said}"
-        args = [host.member, entry, "", str(int(joins))]
-        status, _, *pairs = yield from self._ask("member_beat", world.membership[:2], args)
-        expelled = status == "EXPELLED"
+        expelled = False
+        if joins:
+            pairs = yield from self._join(entry)
+        else:
+            args = [host.member, entry, "", "0"]
+            status, _, *pairs = yield from self._ask("member_beat", world.membership[:2], args)
+            expelled = status == "EXPELLED"
         if expelled:
             host.forfeits += 1
             for cell in host.cells:
                 cell.wanted = cell.held = False
-            now, args = world.now, [host.member, entry, "", "1"]
-            status, _, *pairs = yield from self._ask("member_beat", world.membership[:2], args)
+            now = world.now
+            pairs = yield from self._join(entry)
             self.watch = None
             world.tell(host)
         self.joined = True
@@ -128,7 +144,18 @@ class Keeper:
         if passed:
             for signal in host.signals:
                 world.scheduler.fire(signal)
-        yield from self._expel(dict(zip(pairs[::2], (x.encode() for x in pairs[1::2]), strict=True)))
+        yield from self._expel({pairs[at]: pairs[at + 1].encode() for at in range(0, len(pairs), 2)})
+
+    def _join(self, entry: str) -> Actor:
+        """As store/members.py: a join that arrives late comes to nothing."""
+        while True:
+            clock = yield Call(self.world.store.now_ms)
+            if clock is LOST:
+                raise Broken
+            args = [self.host.member, entry, "", "1", str(clock + JOIN_STANDS_MS)]
+            status, _, *pairs = yield from self._ask("member_beat", self.world.membership[:2], args)
+            if status == "OK":
+                return pairs
 
     def _expel(self, found: dict[str, bytes]) -> Actor:
         world, host = self.world, self.host
@@ -138,9 +165,10 @@ class Keeper:
                 found.pop(member, None)
         if host.member not in self.members:
             world.tell(host)
-        if abouts(found) != abouts(self.members):
+        said_by = abouts(found)
+        if said_by != self.said_by:
             host.news = True
-        self.members = found
+        self.members, self.said_by = found, said_by
 
     # --- leases
 
@@ -196,7 +224,7 @@ class Keeper:
             found = yield Call(world.present)
             if found is LOST:
                 raise Broken
-            self.members = found
+            self.members, self.said_by = found, abouts(found)
         targets = self._targets(holdings)
         wishes: list[tuple[Cell, int, str]] = []
         self.unsatisfied = False
@@ -208,25 +236,25 @@ class Keeper:
             yield from self._take(cell, slot, dead)
 
     def _targets(self, holdings: list[Any]) -> list[Place | None]:
-        targets: list[Place | None] = []
-        capacity = {member: int(entry.split(b"|")[2]) for member, entry in self.members.items()}
-        self.host.wanted = 0
-        self.host.shown.board.show(self.host.cells)
-        stand_ins = standins.StandIns(self.host.shown)  # type: ignore[arg-type]
-        for turn, processor in enumerate(self.world.processors):
-            owners: list[Place | None] = []
-            mine = [at for at, unit in enumerate(self.world.units) if unit.processor == processor]
-            for at in mine:
-                member, _, number = holdings[at].owner.rpartition("/")
-                owners.append((member, int(number)) if member in capacity else None)
-            chosen = _assigned(tuple(sorted(capacity.items())), tuple(owners), turn)
-            for at, place in zip(mine, chosen, strict=True):
-                unit = self.world.units[at]
-                now = stand_ins.place(unit, place, suspected=holdings[at].suspected)  # type: ignore[arg-type]
-                self.host.cells[at].stood_in_for = -1 if now == place or place is None else place[1]
-                targets.append(now)
-                blocked = holdings[at].record is not None or processor in self.halted
-                self.host.wanted += place is not None and place[0] == self.host.member and not blocked
+        host, capacity = self.host, able(self.said_by)
+        owners: list[Place | None] = []
+        for holding in holdings:
+            member, _, number = holding.owner.rpartition("/")
+            owners.append((member, int(number)) if member in capacity else None)
+        chosen = _assigned(tuple(sorted(capacity.items())), tuple(owners))
+        targets = chosen
+        if host.resting:
+            host.shown.board.show(host.cells)
+            stand_ins = standins.StandIns(host.shown)  # type: ignore[arg-type]
+            targets = [
+                stand_ins.place(unit, place, suspected=holding.suspected)  # type: ignore[arg-type]
+                for unit, place, holding in zip(self.world.units, chosen, holdings, strict=True)
+            ]
+        host.wanted = 0
+        for cell, holding, place, now in zip(host.cells, holdings, chosen, targets, strict=True):
+            cell.stood_in_for = -1 if now == place or place is None or place[0] != host.member else place[1]
+            blocked = holding.record is not None or PROCESSOR in self.halted
+            host.wanted += now is not None and now[0] == host.member and not blocked
         return targets
 
     def _reconcile(self, cell: Cell, holding: Any, target: Place | None) -> Actor:
@@ -235,7 +263,7 @@ class Keeper:
         sought = holding.epoch != cell.epoch
         astray = cell.held and target is not None and (sought or target[1] != cell.slot)
         holder = holding.owner.rpartition("/")[0]
-        member, stopped = None if target is None else target[0], unit.processor in self.halted
+        member, stopped = None if target is None else target[0], PROCESSOR in self.halted
         claim = Claim(member, stopped, cell.held, astray, holding.record is not None, holder)
         match tenancy.decide(host.member, claim, self.members):
             case Move.GIVE_UP:
@@ -250,9 +278,9 @@ class Keeper:
                 return cell, target[1], holding.nonce
             case Move.LEAVE:
                 halts = holding.record is not None and '"halted"' in holding.record
-                if halts and unit.processor not in self.halted:
-                    self.halted.add(unit.processor)
-                    yield from self._ask("halt_set", [world.halted], [unit.processor, holding.record])
+                if halts and PROCESSOR not in self.halted:
+                    self.halted.add(PROCESSOR)
+                    yield from self._ask("halt_set", [world.halted], [PROCESSOR, holding.record])
                     world.tell(host)
         return None
 
@@ -260,7 +288,7 @@ class Keeper:
         host, world = self.host, self.world
         unit, nonce = world.units[cell.unit], str(world.rng.randrange(1, 2**40))
         names = [unit.truth.own, unit.truth.events]
-        args = [nonce, f"{host.member}/{slot}", dead, "earliest", unit.processor]
+        args = [nonce, f"{host.member}/{slot}", dead, "earliest", PROCESSOR]
         reply = yield from self._ask("lease_acquire", names, args, dead)
         if reply[0] == "BUSY":
             self.unsatisfied = True

@@ -117,12 +117,9 @@ def _whatever_is_suspected(self: standins.StandIns, unit: Any, chosen: Any, *, s
     return _place(self, unit, chosen, suspected=False)
 
 
-def _never_gives_back(self: standins.StandIns, unit: Any, chosen: Any, *, suspected: bool) -> Any:
-    """Whoever has it on this host keeps it."""
-    place, host = _place(self, unit, chosen, suspected=suspected), self._host
-    q, base = host.board.q, host.board.unit(unit.index)
-    here = place is not None and place[0] == host.member and q[base + cells.U_HELD]
-    return (host.member, q[base + cells.U_SLOT]) if here else place
+def _rests_for_ever(host: Any, slot: int) -> bool:
+    """Once others stood in for a slot, its partitions are never given back."""
+    return _resting(host, slot) or bool(host.board.q[host.board.slot(slot) + cells.S_SPARED])
 
 
 def _all_are_sure(*args: Any) -> dict[int, Charge]:
@@ -137,8 +134,8 @@ def _beside_others(self: lane.Lane) -> Any:
     return True
 
 
-def _drops_one(capacity: Any, owners: Any, turn: int) -> list[Any]:
-    return [*assign(dict(capacity), owners, turn)[:-1], None]
+def _drops_one(capacity: Any, owners: Any) -> list[Any]:
+    return [*assign(dict(capacity), owners)[:-1], None]
 
 
 def _no_deadline(self: lane.Lane) -> Any:
@@ -159,7 +156,7 @@ def _trusts_what_it_knows(self: lane.Lane) -> Any:
 
 
 _expired, _decide, _charged, _session = membership.expired, tenancy.decide, charges.charged, lane.Lane._session
-_place = standins.StandIns.place
+_place, _resting = standins.StandIns.place, standins.resting
 
 STORES: dict[str, type[Store]] = {
     "commit checks neither epoch nor nonce": NoFence,
@@ -185,7 +182,7 @@ DECISIONS: dict[str, tuple[Any, str, Callable[..., Any] | float]] = {
     "a keeper's new connection does not look again": (keeper.Keeper, "_again", _does_not_look),
     "what is astray is given on before it was let go": (tenancy, "decide", _takes_what_is_astray),
     "stand-ins take what is suspected": (standins.StandIns, "place", _whatever_is_suspected),
-    "stand-ins never give back": (standins.StandIns, "place", _never_gives_back),
+    "stand-ins never give back": (standins, "resting", _rests_for_ever),
     "no new read session after a broken connection": (lane.Lane, "_session", _trusts_what_it_knows),
 }
 

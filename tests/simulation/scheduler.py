@@ -45,19 +45,40 @@ class Signal:
         self.kept = False
 
 
-@dataclass(frozen=True, slots=True)
 class Wait:
     """Until the signal or so many seconds have passed."""
 
-    signal: Signal
-    seconds: float
+    __slots__ = ("seconds", "signal")
+
+    def __init__(self, signal: Signal, seconds: float) -> None:
+        self.signal, self.seconds = signal, seconds
 
 
-@dataclass(frozen=True, slots=True)
 class Call:
     """Run `work` where the store is, and bring back what it returns, or LOST."""
 
-    work: Callable[[], Any]
+    __slots__ = ("work",)
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.work = work
+
+
+class Arrival:
+    """A call that reaches the store. Without a process nobody waits for it any more."""
+
+    __slots__ = ("call", "generation", "lost", "process", "turn")
+
+    def __init__(self, process: Process | None, turn: int, call: Call, generation: int, lost: bool) -> None:
+        self.process, self.turn, self.call, self.generation, self.lost = process, turn, call, generation, lost
+
+
+class Job:
+    """Something to do at some time."""
+
+    __slots__ = ("args", "work")
+
+    def __init__(self, work: Callable[..., None], args: tuple[Any, ...]) -> None:
+        self.work, self.args = work, args
 
 
 class Lost:
@@ -85,13 +106,17 @@ class Scheduler:
     def __init__(self, rng: random.Random) -> None:
         self.rng, self.now, self.steps = rng, 0.0, 0
         self.weather = Weather()
-        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        # When, what came first, and who goes on with what at which turn; or nobody, and an Arrival or a Job.
+        self._heap: list[tuple[float, int, Process | None, int, Any]] = []
         self._count = 0
+
+    def _push(self, moment: float, process: Process | None, turn: int, value: Any) -> None:
+        self._count += 1
+        heapq.heappush(self._heap, (moment, self._count, process, turn, value))
 
     def at(self, moment: float, work: Callable[..., None], *args: Any) -> None:
         """Do `work` at that moment."""
-        self._count += 1
-        heapq.heappush(self._heap, (moment, self._count, work, args))
+        self._push(moment, None, 0, Job(work, args))
 
     def after(self, seconds: float, work: Callable[..., None], *args: Any) -> None:
         """Do `work` in so many seconds."""
@@ -100,16 +125,21 @@ class Scheduler:
     def spawn(self, gen: Actor, group: Group, delay_s: float = 0.0) -> Process:
         """Begin a process."""
         process = Process(gen, group)
-        self.at(self.now + delay_s, self._resume, process, 0, None)
+        self._push(self.now + delay_s, process, 0, None)
         return process
 
     def run(self, until: float, done: Callable[[], bool] | None = None) -> None:
         """Let time pass, until `done` if that is sooner."""
         heap = self._heap
         while heap and heap[0][0] <= until:
-            self.now, _, work, args = heapq.heappop(heap)
+            self.now, _, process, turn, value = heapq.heappop(heap)
             self.steps += 1
-            work(*args)
+            if process is not None:
+                self._resume(process, turn, value)
+            elif type(value) is Arrival:
+                self._execute(value)
+            else:
+                value.work(*value.args)
             if done is not None and done():
                 return
         self.now = max(self.now, until)
@@ -119,14 +149,14 @@ class Scheduler:
         waiting, signal.waiting = signal.waiting, []
         signal.kept = not waiting
         for process, turn in waiting:
-            self.at(self.now, self._resume, process, turn, True)
+            self._push(self.now, process, turn, True)
 
     def _resume(self, process: Process, turn: int, value: Any) -> None:
         group = process.group
         if turn != process.turn or not group.alive:
             return
         if group.frozen_until > self.now:
-            self.at(group.frozen_until, self._resume, process, turn, value)
+            self._push(group.frozen_until, process, turn, value)
             return
         process.turn = turn = turn + 1
         try:
@@ -134,7 +164,7 @@ class Scheduler:
         except StopIteration:
             return
         if type(asked) is float:
-            self.at(self.now + asked, self._resume, process, turn, None)
+            self._push(self.now + asked, process, turn, None)
         elif type(asked) is Call:
             self._send(process, turn, asked)
         else:
@@ -144,35 +174,36 @@ class Scheduler:
         signal = asked.signal
         if signal.kept:
             signal.kept = False
-            self.at(self.now, self._resume, process, turn, True)
+            self._push(self.now, process, turn, True)
             return
         signal.waiting.append((process, turn))
-        self.at(self.now + asked.seconds, self._resume, process, turn, False)
+        self._push(self.now + asked.seconds, process, turn, False)
 
     def _send(self, process: Process, turn: int, call: Call) -> None:
         rng, weather, now = self.rng, self.weather, self.now
         there = now + rng.random() * 0.002
         if process.group.cut_until > now or weather.down_until > now:
-            self.at(there + 0.5, self._resume, process, turn, LOST)
+            self._push(there + 0.5, process, turn, LOST)
             return
         fate = rng.random()
         if weather.stalled_until > there:
             there = weather.stalled_until + rng.random() * 0.002
         if fate < weather.request_lost:
-            self.at(there + rng.random(), self._resume, process, turn, LOST)
+            self._push(there + rng.random(), process, turn, LOST)
         elif fate < weather.request_lost + weather.request_late:
-            self.at(there + rng.random() * 9, self._execute, None, 0, call, weather.generation)
-            self.at(there + rng.random(), self._resume, process, turn, LOST)
+            self._push(there + rng.random() * 9, None, 0, Arrival(None, 0, call, weather.generation, False))
+            self._push(there + rng.random(), process, turn, LOST)
         else:
             lost = fate > 1 - weather.reply_lost
-            self.at(there, self._execute, process, turn, call, weather.generation, lost)
+            self._push(there, None, 0, Arrival(process, turn, call, weather.generation, lost))
 
-    def _execute(self, process: Process | None, turn: int, call: Call, generation: int, lost: bool = False) -> None:
+    def _execute(self, arrival: Arrival) -> None:
         weather = self.weather
-        if generation != weather.generation or weather.down_until > self.now:
+        if arrival.generation != weather.generation or weather.down_until > self.now:
             reply: Any = LOST
         else:
-            reply = call.work()
-        if process is not None:
+            reply = arrival.call.work()
+        if arrival.process is not None:
             back = self.now + self.rng.random() * 0.002
-            self.at(back + 0.3 if lost else back, self._resume, process, turn, LOST if lost else reply)
+            lost = arrival.lost
+            self._push(back + 0.3 if lost else back, arrival.process, arrival.turn, LOST if lost else reply)

@@ -278,13 +278,20 @@ class Store:
     # --- members ----------------------------------------------------------------------------------------------
 
     def member_beat(self, keys: Sequence[str], args: Sequence[str]) -> Reply:
-        member, entry, report, joins = args
+        member, entry, report, joins = args[:4]
         now, status = str(self.now_ms()), "EXPELLED"
-        if joins == "1" or self._may_beat(member, self.hash(keys[0])):
+        in_time = len(args) < 5 or self._in_time(int(args[4]))
+        if (joins == "1" and in_time) or self._may_beat(member, self.hash(keys[0])):
             self._hset(keys[0], **{member: f"{now}|{entry}"})
             self._hset(keys[1], **{member: report})
             status = "OK"
-        return [status, now, *(part for pair in self.hash(keys[0]).items() for part in pair)]
+        reply = [status, now]
+        for pair in self.hash(keys[0]).items():
+            reply += pair
+        return reply
+
+    def _in_time(self, limit_ms: int) -> bool:
+        return self.now_ms() <= limit_ms
 
     def _may_beat(self, member: str, members: dict[str, str]) -> bool:
         return member in members

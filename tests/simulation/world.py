@@ -10,6 +10,7 @@ from runnelctl.core.charges import Cause
 from runnelctl.core.model import Policy, Retry
 from tests.simulation import faults, truth
 from tests.simulation.host import Host
+from tests.simulation.keeper import PROCESSOR, able
 from tests.simulation.lane import Lane, Slice
 from tests.simulation.scheduler import Actor, Group, Scheduler, Signal, Weather
 from tests.simulation.sender import Sender
@@ -17,7 +18,6 @@ from tests.simulation.store import Store
 from tests.simulation.streams import Stream, parse, text_of
 from tests.simulation.truth import UnitTruth, Violation
 
-PROCESSOR = "billing"
 START_MS = 1_700_000_000_000
 PATIENCE_S = 120.0  # of made-up time, after the faults are over
 
@@ -61,7 +61,6 @@ class World:
         self.retry = Retry(attempts=self.attempts, backoff_ms=50, max_backoff_ms=400)
         self.policy = rng.choice([Policy.QUARANTINE, Policy.QUARANTINE, Policy.HALT, Policy.IGNORE])
         self.units = [Unit(number) for number in range(rng.choice([1, 1, 2, 3]))]
-        self.processors = [PROCESSOR]
         self.membership = ["{s}:members", "{s}:hosts", "{s}:control"]
         self.halted = "{s}:halted"
         self.frozen_since: dict[Group, float] = {}
@@ -137,7 +136,9 @@ class World:
             member, _, number = self.store.hash(unit.truth.own)["owner"].rpartition("/")
             owners.append((member, int(number)))
         members = self.store.hash(self.membership[0])
-        return assign({member: int(entry.split("|")[2]) for member, entry in members.items()}, owners) == owners
+        return (
+            assign(able({member: entry.split("|")[2].encode() for member, entry in members.items()}), owners) == owners
+        )
 
     def _leftovers(self) -> str:
         return "; ".join(f"{unit.truth.own}: {self.store.hash(unit.truth.own)}" for unit in self.units)

@@ -170,8 +170,11 @@ class Hosts:
         self.members, self.hosts = keys.members(part.topology), keys.hosts(part.topology)
         self.control = keys.control(part.topology)
 
-    def beat(self, member: str, entry: str, *, join: bool = False) -> tuple[str, int, dict[str, str]]:
-        reply = self.part.run("member_beat", [self.members, self.hosts], [member, entry, "report", int(join)])
+    def beat(
+        self, member: str, entry: str, *, join: bool = False, until_ms: int | None = None
+    ) -> tuple[str, int, dict[str, str]]:
+        limit = [] if until_ms is None else [until_ms]
+        reply = self.part.run("member_beat", [self.members, self.hosts], [member, entry, "report", int(join), *limit])
         return reply[0], int(reply[1]), dict(zip(reply[2::2], reply[3::2], strict=True))
 
     def expel(self, member: str, entry: str = "") -> int:
@@ -202,6 +205,17 @@ def test_who_was_expelled_does_not_come_back_by_a_late_beat(hosts: Hosts) -> Non
     assert (status, list(found)) == ("EXPELLED", ["b"])
     assert hosts.part.dump() == before
     assert hosts.beat("a", "3", join=True)[0] == "OK"
+
+
+def test_who_was_expelled_does_not_come_back_by_a_late_join(hosts: Hosts) -> None:
+    """It would not know of it, and go on with what others have by now."""
+    now_ms = hosts.beat("b", "1", join=True)[1]
+    assert hosts.beat("a", "1", join=True, until_ms=now_ms + 60_000)[0] == "OK"
+    assert hosts.expel("a") == 1
+    before = hosts.part.dump()
+    assert hosts.beat("a", "1", join=True, until_ms=now_ms - 1)[0] == "EXPELLED"
+    assert hosts.part.dump() == before
+    assert hosts.beat("a", "2")[0] == "EXPELLED"
 
 
 def test_a_stranger_is_told_that_it_is_none(hosts: Hosts) -> None:

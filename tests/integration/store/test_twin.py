@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -167,6 +168,8 @@ class Twins:
 
     def beat(self) -> None:
         args = [f"h{self.rng.randrange(3)}", f"{self.rng.randrange(99)}|{{}}", "report", int(self.rng.random() < 0.3)]
+        if args[3] and self.rng.random() < 0.6:  # in time or late, and far from both
+            args.append(round(time.time() * 1000) + self.rng.choice([-60_000, 60_000]))
         self.call("member_beat", [self.members, self.hosts], args)
 
     def expel(self) -> None:

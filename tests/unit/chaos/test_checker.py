@@ -376,6 +376,25 @@ def test_a_failover_excuses_what_it_may_have_taken_and_nothing_else() -> None:
     assert [said for said in points.loss(of) if "Redis does not hold" in said]
 
 
+def test_with_order_key_each_owner_before_may_have_left_as_many_to_repeat() -> None:
+    of = History(commit_events=2, at_once=4)
+    of.actions.append({"nemesis": "kill-slice", "at": 1, "end": 2})
+    of.effects = [effect(number, epoch=1 + number // 2) for number in range(4)]  # two each, of different keys
+    of.effects += [effect(number, pid=B, epoch=3, at=100 + number) for number in range(4)]
+    assert not list(points.repeats(of))
+    of.effects[2] = effect(2, epoch=1)
+    assert list(points.repeats(of)), "three of the first owner's"
+
+
+def test_what_waited_for_a_redis_that_was_away_may_have_been_committed_after_the_cut() -> None:
+    of = good()
+    cut(of, 9_000, 9_500)
+    of.effects.insert(7, effect(4, pid=B, epoch=2, at=10_000))
+    assert list(points.repeats(of)), "it was committed long before the cut"
+    of.actions.append({"nemesis": "kill-redis", "at": 200 * MS, "end": 8_500 * MS})
+    assert not list(points.repeats(of))
+
+
 def test_what_a_stranger_removed_needs_no_effect_and_has_no_trace_inside() -> None:
     of = good()
     of.actions.append({"nemesis": "trim", "at": 1, "end": 2, "partition": P, "said": 1, "lost": ["1003-0"]})
