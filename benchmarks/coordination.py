@@ -37,13 +37,14 @@ class Hosts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.leave()
+        self.process.kill()
+        self.process.wait()
 
     def leave(self) -> None:
         """Let them go, and wait for it."""
-        if self.process.stdin is not None and not self.process.stdin.closed:
-            self.process.stdin.close()
-            self.process.wait(PATIENCE_S)
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(PATIENCE_S)
 
 
 def coordinate(ground: Ground, hosts: int, partitions: int, seconds: float) -> dict[str, float]:

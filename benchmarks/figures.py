@@ -122,7 +122,7 @@ def partitions(events: int = 500_000) -> list[Found]:
 def coordination() -> list[Found]:
     """50 hosts, 4,096 partitions, keepers alone: the server when nothing happens, when a host comes or goes."""
     with Ground() as ground:
-        found = coordinate(ground, 50, 4096, 20.0)
+        found = coordinate(ground, 50, 4096, 15.0)
     named = "coordination, 50 hosts x 4,096 partitions"
     return [
         _plain(f"{named}: server", [found["idle_server_pct"]], "% of a core", most=3),
