@@ -31,6 +31,7 @@ from runnelctl.store import members
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
 DRAIN_LOOK_S = 0.1  # how often `up --drain` asks whether all is done; nothing else here asks without a reason
+LOOK_ANYWAY_S = 60.0  # an acquire that arrived after its connection was given up has told nobody
 MARGIN = 0.125  # of the ttl: how much earlier than others may expel us we stop
 
 
@@ -53,7 +54,7 @@ class Keeper:
         self._wake = asyncio.Event()
         self._wake.set()
         self._news = True  # membership or ownership may have changed since we looked
-        self._beat_due = self._look_due = 0.0
+        self._beat_due = self._look_due = self._look_anyway_at = 0.0
         self._put_off = False  # a look waits for its time
         self._counter = random.getrandbits(48)
         self._resting: set[int] = set()  # slots whose slice is being replaced
@@ -162,7 +163,9 @@ class Keeper:
         """Look, if there is a reason, and make ownership what it should be. The next look comes no sooner than this one
         took: of fifty hosts that come or go, each says so, and a look at thousands of partitions takes its time."""
         began = monotonic()
-        news, self._news = self._news, False
+        news, self._news = self._news or began >= self._look_anyway_at, False
+        if news:
+            self._look_anyway_at = began + LOOK_ANYWAY_S * (0.75 + 0.5 * random.random())
         await self.leadership.settle(wire, self._members, look=news, stopping=stopping)
         await self.tenure.settle(wire, self._members, look=news or here, stopping=stopping)
         now = monotonic()

@@ -16,6 +16,7 @@ from runnelctl.core.charges import InFlight
 from runnelctl.core.tenancy import Claim, Move
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import standins
+from runnelctl.runtime.keeper import LOOK_ANYWAY_S
 from runnelctl.runtime.places import abouts
 from runnelctl.store.members import JOIN_STANDS_MS
 from tests.simulation.board import Cell
@@ -59,6 +60,7 @@ class Keeper:
         self.joined = False
         self.unsatisfied = False
         self.halted: set[str] = set()
+        self.look_anyway_at = 0.0
         self.beat_due, self.counter = 0.0, self.world.rng.randrange(10**6)
         self.said = ""
         self.resting: frozenset[int] = frozenset()
@@ -94,7 +96,9 @@ class Keeper:
         changed = host.about != self.said
         if changed or host.news or world.now >= self.beat_due:
             yield from self._beat()
-        news, host.news = host.news, False
+        news, host.news = host.news or world.now >= self.look_anyway_at, False
+        if news:
+            self.look_anyway_at = world.now + LOOK_ANYWAY_S
         if released := (yield from self._reap()):
             world.tell(host)
         if changed:

@@ -15,6 +15,7 @@ import pytest
 from runnelctl.core import keys
 from runnelctl.core.plan import ROOM
 from runnelctl.runtime import board as cells
+from runnelctl.runtime import keeper
 from runnelctl.runtime.board import Board, Shape
 from runnelctl.runtime.keeper import Keeper
 from runnelctl.store import connect, leases
@@ -124,5 +125,20 @@ def test_a_host_that_became_ready_is_given_its_share_though_nobody_said_so(site:
             await site.until(lambda: bool(site.q[site.unit + cells.U_WANTED]))
             del site.about["starting"]
             await site.until(lambda: not site.q[site.unit + cells.U_WANTED])
+
+    run(body())
+
+
+def test_a_lease_that_came_too_late_to_be_told_is_let_go(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its acquire was in a buffer when the connection was given up, and nothing changed since it took effect."""
+    monkeypatch.setattr(keeper, "LOOK_ANYWAY_S", 0.5)
+
+    async def body() -> None:
+        for part in site.parts:
+            part.acquire(NONCE, f"{OTHER}/0")
+        async with site.at_work():
+            await site.until(lambda: not site.keeper._news and not site.keeper.tenure.unsatisfied)
+            site.client.hset(site.parts[0].own, "owner", f"{site.me}/0")
+            await site.until(lambda: not site.client.hget(site.parts[0].own, "owner"))
 
     run(body())
