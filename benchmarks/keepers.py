@@ -118,6 +118,9 @@ async def main(url: str, name: str, partitions: int, first: int, count: int) -> 
         if now and not settled:
             print(f"settled {time.monotonic():.3f} {sum(len(host._held()) for host in hosts)}", flush=True)
         settled = now
+        for host in hosts:
+            if host.board.q[cells.H_STOPPING]:
+                host._look()
         done, _ = await asyncio.wait(lives, timeout=LOOK_S)
         for life in done:
             life.result()  # raises what ended it
