@@ -30,8 +30,8 @@ from runnelctl.runtime.trimmer import Trimmer
 from runnelctl.store import members
 from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
 
-DRAIN_LOOK_S = 0.1  # how often `up --drain` asks whether all is done; nothing else here asks without a reason
-LOOK_ANYWAY_S = 60.0  # an acquire that arrived after its connection was given up has told nobody
+DRAIN_LOOK_S = 0.1  # how often `up --drain` asks whether all is done
+LOOK_ANYWAY_S = 60.0  # without a reason: an acquire that came after its connection was given up told nobody
 MARGIN = 0.125  # of the ttl: how much earlier than others may expel us we stop
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     import redis
-    import redis.asyncio
 
     from runnelctl.store.line import Line
 
@@ -73,16 +72,6 @@ def run(client: redis.Redis | Line, called: Script, keys: Sequence[Word], args: 
         if not is_noscript(error):
             raise
         return _any(client).execute_command(*called.by_text(keys, args))
-
-
-async def run_async(client: redis.asyncio.Redis, called: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
-    """As `run`, on an asyncio client."""
-    from redis.exceptions import NoScriptError
-
-    try:
-        return await _any(client).execute_command(*called.by_digest(keys, args))
-    except NoScriptError:
-        return await _any(client).execute_command(*called.by_text(keys, args))
 
 
 def _any(client: Any) -> Any:

@@ -97,16 +97,12 @@ def count(event):
 def test_others_take_over_for_a_slice_that_died_but_not_the_event_that_it_may_have_died_of(
     valkey: Server, tmp_path: Path, app_name: str
 ) -> None:
-    rules = ", policy: IGNORE, retry: {attempts: 2, backoff: 10ms}}"
-    topology = TOPOLOGY.format(name=app_name, url=valkey.url).replace("processes: 2}", f"processes: 2{rules}")
-    project(tmp_path, topology, shop=DEADLY)
+    deadly(tmp_path, valkey, app_name, processes=2)
     up = Up(tmp_path).wait_ready()
     try:
         before = places(tmp_path)
         (tmp_path / "slow").touch()
-        with connect_sync(tmp_path / "topology.yaml") as client:
-            client.send("orders", {"who": "ada", "die": True})
-            client.send("orders", {"who": "ada", "die": False})
+        send_a_killer(tmp_path)
         wait_until(lambda: len({slice_ for _, slice_ in places(tmp_path).values()} - {None}) == 2 and moved(
             before, places(tmp_path)) == 5, message="the other slice to take what is not suspected")  # fmt: skip
         (tmp_path / "slow").unlink()
@@ -118,18 +114,14 @@ def test_others_take_over_for_a_slice_that_died_but_not_the_event_that_it_may_ha
 def test_another_host_takes_over_while_one_has_no_slice_but_not_the_event_that_it_may_have_died_of(
     valkey: Server, tmp_path: Path, app_name: str
 ) -> None:
-    rules = ", policy: IGNORE, retry: {attempts: 2, backoff: 10ms}}"
-    topology = TOPOLOGY.format(name=app_name, url=valkey.url).replace("processes: 2}", f"processes: 1{rules}")
-    project(tmp_path, topology, shop=DEADLY)
+    deadly(tmp_path, valkey, app_name, processes=1)
     hosts = [Up(tmp_path).wait_ready()]
     try:
         hosts.append(Up(tmp_path).wait_ready())
         wait_until(lambda: each_has(tmp_path, hosts) == [6, 6], message="half to move")
         slow = tmp_path / "slow"
         slow.touch()
-        with connect_sync(tmp_path / "topology.yaml") as client:
-            client.send("orders", {"who": "ada", "die": True})
-            client.send("orders", {"who": "ada", "die": False})
+        send_a_killer(tmp_path)
         wait_until(lambda: 11 in each_has(tmp_path, hosts), message="the other host to take what is not suspected")
         slow.unlink()
         wait_until(lambda: rows(tmp_path) == (0, [12]), message="the event to be passed over")
@@ -143,6 +135,19 @@ def test_another_host_takes_over_while_one_has_no_slice_but_not_the_event_that_i
     finally:
         for up in hosts:
             up.close()
+
+
+def deadly(directory: Path, valkey: Server, name: str, *, processes: int) -> None:
+    """A project whose handler dies of an event that says so, twice, and then passes it over."""
+    rules = f"processes: {processes}, policy: IGNORE, retry: {{attempts: 2, backoff: 10ms}}}}"
+    topology = TOPOLOGY.format(name=name, url=valkey.url).replace("processes: 2}", rules)
+    project(directory, topology, shop=DEADLY)
+
+
+def send_a_killer(directory: Path) -> None:
+    """And one more of its key."""
+    with connect_sync(directory / "topology.yaml") as client:
+        client.send_many("orders", [{"who": "ada", "die": True}, {"who": "ada", "die": False}])
 
 
 def each_has(directory: Path, hosts: list[Up]) -> list[int]:
