@@ -49,8 +49,7 @@ class Tenure:
         self.plan, self.board = host.plan, host.board
         self.topology = host.plan.topology
         self.log = log
-        self.halted: set[str] = set()
-        self.paused: set[str] = set()
+        self.halted, self.paused = set[str](), set[str]()
         self.unsatisfied = False
         self._turn = {name: turn for turn, name in enumerate(self.plan.processors)}
 
@@ -192,6 +191,7 @@ class Tenure:
         await self._take(wire, wishes)
         self._count()
         self.board.q[cells.H_SETTLED] = int(not starting(members.get(self.host.member, b"")))
+        signals.wake(self.host.supervisor_wake[1])  # it may be what `--wait` waits for
 
     def stopped(self, unit: Unit) -> bool:
         """Whether nobody may run it, by its processor's halt or an operator's pause."""

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import math
+import select
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -140,5 +141,15 @@ def test_a_lease_that_came_too_late_to_be_told_is_let_go(site: Site, monkeypatch
             await site.until(lambda: not site.keeper._news and not site.keeper.tenure.unsatisfied)
             site.client.hset(site.parts[0].own, "owner", f"{site.me}/0")
             await site.until(lambda: not site.client.hget(site.parts[0].own, "owner"))
+
+    run(body())
+
+
+def test_the_supervisor_is_woken_once_the_host_holds_what_it_ought_to(site: Site) -> None:
+    """Who waits for `up --wait` waits for that."""
+
+    async def body() -> None:
+        async with site.at_work():
+            await site.until(lambda: bool(select.select([site.host.supervisor_wake[0]], [], [], 0)[0]))
 
     run(body())
