@@ -26,8 +26,8 @@ from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.keyed import KeyedLane
 from runnelctl.runtime.lane import Lane
-from runnelctl.runtime.outage import Outage
 from runnelctl.runtime.neighbours import Turn
+from runnelctl.runtime.outage import Outage
 from runnelctl.runtime.reader import Reader
 from runnelctl.runtime.states import load as load_states
 from runnelctl.runtime.suspicion import Trial

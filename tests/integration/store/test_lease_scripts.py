@@ -207,7 +207,7 @@ def test_hosts_that_are_lost_before_they_tried_a_suspect_do_not_convict_it(part:
 
 
 def test_a_host_that_takes_what_is_its_own_already_suspects_nobody(part: Partition) -> None:
-    """It never heard that it has the partition, so nothing was tried there; and of its dead it knows more than Redis."""
+    """It never heard that it has the partition, so nothing was tried there; of its dead it knows more than Redis."""
     part.add(3)
     part.acquire(1, "host:7:a/0")
     for nonce in (2, 3, 4):
