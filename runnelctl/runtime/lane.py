@@ -133,6 +133,8 @@ class Lane:
                 self.thread.shutdown(wait=False)
 
     async def _turn(self) -> None:
+        if self.slice.trial.lane is self and await suspicion.conclude(self):
+            return
         if self.parking.asked and await self.parking.replay():
             return
         if not self.intake.count:
@@ -150,8 +152,6 @@ class Lane:
     async def _next_run(self) -> list[Event]:
         """The next events to start: one batch, or all that is buffered within the commit bound. May be none."""
         slice_, ledger = self.slice, self.ledger
-        if slice_.trial.lane is self and self.session.suspect <= ledger.done:
-            slice_.trial.over(self)
         room = slice_.commit_events - (ledger.done - ledger.committed)
         if room <= 0:
             self.idle()
