@@ -111,7 +111,7 @@ class Bench:
 
     def __init__(
         self, handler: Any, *, at: Session | None = None, batch: Batch | None = None, at_redis: Endpoint | None = None,
-        name: str = "shop", middleware: tuple[Any, ...] = (), match: Match = (), **changed: Any,
+        name: str = "shop", directory: str = "", middleware: tuple[Any, ...] = (), match: Match = (), **changed: Any,
     ) -> None:  # fmt: skip
         self.store = Store()
         made = plan(topology(name, batch=batch, **changed))
@@ -119,7 +119,7 @@ class Bench:
         self.wakes = {at: signals.pipe() for at in (0, -2, -1)}
         self.host = Host(
             plan=made, endpoint=at_redis or endpoint.unix("/nowhere"), member="h:1:x", board=self.board,
-            directory="/nowhere", wakes=self.wakes, drain=False, digest="", embedded_root=None,
+            directory=directory, wakes=self.wakes, drain=False, digest="", embedded_root=None,
         )  # fmt: skip
         self.slice = Slice(self.host, 0, 1)
         layers = tuple(layering.of(each, each.__name__) for each in middleware)

@@ -8,7 +8,7 @@ from typing import Any
 from runnelctl.core.entry import with_record
 from runnelctl.event import Event
 
-READ_EVENTS = 4_096  # of all lanes together: small enough for the processor's caches, large enough to amortise a read
+READ_EVENTS = 16_384  # of all lanes together: a hop to a handler's thread is paid per run, and is dear
 LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000
 BUFFER_BYTES = 8 * 1024 * 1024  # of a lane
 HELD_BYTES = 128 * 1024 * 1024  # of all lanes of a slice: with many, each has less

@@ -60,9 +60,9 @@ class KeyedLane(Lane):
             return
         if self.parking.asked:
             await self._replay()
-        ledger, trial = self.ledger, self.slice.trial
-        if trial.lane is self and self.session.suspect <= ledger.done:
-            trial.over(self)
+        ledger = self.ledger
+        if self.slice.trial.lane is self and await suspicion.conclude(self):
+            return
         if self._must_block():
             ledger.block(*self.failed[ledger.done + 1])
             return

@@ -58,6 +58,7 @@ class Lane:
         self.thread: ThreadPoolExecutor | None = None
         self.loop: asyncio.AbstractEventLoop
         self._nudge: asyncio.Future[None] | None = None
+        self._rested = False
 
     def make_ledger(self, session: Session) -> Ledger:
         """The books that this kind of lane keeps."""
@@ -114,6 +115,8 @@ class Lane:
             await future  # a fifth of the price
         else:
             await asyncio.wait((future,), timeout=seconds)
+        # Much may have changed meanwhile: look around before anything else. The others had their turn.
+        self.check_at, self._rested = 0.0, True
 
     # --- the drive --------------------------------------------------------------------------------------------
 
@@ -135,6 +138,8 @@ class Lane:
                 self.thread.shutdown(wait=False)
 
     async def _turn(self) -> None:
+        if self.slice.trial.lane is self and await suspicion.conclude(self):
+            return
         if self.parking.asked and await self.parking.replay():
             return
         if not self.intake.count:
@@ -152,8 +157,6 @@ class Lane:
     async def _next_run(self) -> list[Event]:
         """The next events to start: one batch, or all that is buffered within the commit bound. May be none."""
         slice_, ledger = self.slice, self.ledger
-        if slice_.trial.lane is self and self.session.suspect <= ledger.done:
-            slice_.trial.over(self)
         room = slice_.commit_events - (ledger.done - ledger.committed)
         if room <= 0:
             self.idle()
@@ -243,8 +246,11 @@ class Lane:
                 await ledger.progress()
             else:
                 break
-        self.idle()  # another lane's handler may block the loop now, and that would be put down to our last event
-        await asyncio.sleep(0)
+        if self._rested:
+            self._rested = False
+        else:
+            self.idle()  # another lane's handler may block the loop now, and that would be put down to our last event
+            await asyncio.sleep(0)
         self.check_at = min(monotonic() + self._turn_s, deadline)
         return True
 

@@ -231,6 +231,7 @@ class Ledger:
             case b"FULL":
                 log.warning("%s: %s is at its capacity; the partition waits", lane.name, reply[1].decode())
                 lane.count(cells.U_FULL)
+                lane.slice.trial.over(lane)  # it may be this slice that makes room there
                 return FULL_PAUSE_S
             case b"FENCED":
                 log.warning(

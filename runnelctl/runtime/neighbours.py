@@ -6,6 +6,7 @@ all of them are gone, without waiting for a ttl.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Mapping
@@ -22,6 +23,37 @@ def dead(host: Host, members: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
         for member, entry in members.items()
         if member != host.member and _abandoned(home / member / "lock")
     ]
+
+
+class Turn:
+    """What one process of a topology does at a time on this machine. Whoever dies has given its turn back by that; a
+    child that it forked never has it."""
+
+    def __init__(self, host: Host) -> None:
+        self._path = Path(host.directory).parent.parent / "turn" if host.directory else None
+        self._fd = -1
+
+    def take(self) -> bool:
+        """Whether it is ours, now or already. Where the system gives no such locks, it is everybody's."""
+        if self._fd >= 0 or self._path is None:
+            return True
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            return True
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            return error.errno not in (errno.EACCES, errno.EAGAIN)
+        self._fd = fd
+        return True
+
+    def give_back(self) -> None:
+        """Let the next have it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def _abandoned(lock: Path) -> bool:

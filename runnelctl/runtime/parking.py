@@ -138,7 +138,7 @@ class Parking:
         """After a death, wait until nothing else is in a handler of this slice, so that the next names its cause."""
         lane = self._lane
         while self._tries and self._is_ours() and not lane.slice.trial.may_begin(lane):
-            await lane.wait(None)
+            await lane.slice.trial.rest(lane)
         return self._is_ours()
 
     def _is_ours(self) -> bool:

@@ -83,6 +83,8 @@ class Reader:
                 await self._idle
             else:
                 await self._read(wire)
+                if not self._behind:
+                    await asyncio.sleep(0)  # the events that ended the wait should not wait for the next read, too
 
     def _next_lanes(self) -> tuple[list[Lane], int]:
         """Whom to read for now, and how many of them have more for sure; lanes that are not hungry any more drop out.

@@ -26,6 +26,7 @@ from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
 from runnelctl.runtime.keyed import KeyedLane
 from runnelctl.runtime.lane import Lane
+from runnelctl.runtime.neighbours import Turn
 from runnelctl.runtime.outage import Outage
 from runnelctl.runtime.reader import Reader
 from runnelctl.runtime.states import load as load_states
@@ -57,7 +58,7 @@ class Slice:
         self.batch_within_s = self.processor.batch.within_ms / 1000 if self.processor.batch else 0.0
         self.committer = Committer(self, max(1_000, self.topology.lease_ttl_ms))
         self.reader = Reader(self)
-        self.trial = Trial(self)
+        self.trial = Trial(self, Turn(host))
         self._woken: asyncio.Future[None] | None = None
         self._leaving = False
         self._looks = self.board.q[cells.H_LOOKS]

@@ -9,26 +9,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runnelctl.runtime import board as cells
+from runnelctl.runtime.neighbours import Turn
 
 if TYPE_CHECKING:
     from runnelctl.runtime.lane import Lane
     from runnelctl.runtime.slice import Slice
 
 
-class Trial:
-    """Who has the slice for itself, if anybody: `lane` is about to try its suspect, and the others pause."""
+ELSEWHERE_S = 0.05
 
-    def __init__(self, slice_: Slice) -> None:
-        self._slice = slice_
+
+class Trial:
+    """Who has the slice for itself, if anybody: `lane` is about to try its suspect, and the others pause. One suspect
+    is tried at a time on a machine, since it may take all of the machine down, and the others would be charged."""
+
+    def __init__(self, slice_: Slice, turn: Turn) -> None:
+        self._slice, self._turn = slice_, turn
         self.lane: Lane | None = None
 
     def may_begin(self, lane: Lane) -> bool:
         """Reserve the slice for a lane's suspect. True once no other lane has anything in a handler."""
-        if self.lane is None:
+        if self.lane is None and self._turn.take():
             self.lane = lane
             for other in self._slice.lanes.values():
                 other.check_at = 0.0
         return self.lane is lane and not self._busy_beside(lane)
+
+    async def rest(self, lane: Lane) -> None:
+        """Wait until there may be a reason to ask `may_begin` again."""
+        lane.idle()
+        await lane.wait(ELSEWHERE_S if self.lane is None else None)
 
     def bars(self, lane: Lane) -> bool:
         """Whether the slice is reserved for another lane."""
@@ -43,6 +53,7 @@ class Trial:
         """The lane has no suspect (any more)."""
         if self.lane is lane:
             self.lane = None
+            self._turn.give_back()
             for other in self._slice.lanes.values():
                 other.nudge()
 
@@ -56,6 +67,20 @@ def convicted(lane: Lane) -> bool:
     session = lane.session
     is_next = session.suspect == lane.ledger.done + 1
     return is_next and session.sure and session.tries >= lane.slice.processor.retry.attempts
+
+
+async def conclude(lane: Lane) -> bool:
+    """If the suspect that this lane tries is done, see that it is committed, and let the others go on: were the machine
+    lost in between, the suspect would be charged with it. True: look around first, time has passed."""
+    ledger, suspect = lane.ledger, lane.session.suspect
+    if suspect > ledger.done:
+        return False
+    if suspect > ledger.committed:
+        lane.idle()
+        await ledger.progress()
+        return True
+    lane.slice.trial.over(lane)
+    return False
 
 
 async def careful_size(lane: Lane, size: int) -> int:
@@ -74,8 +99,7 @@ async def careful_size(lane: Lane, size: int) -> int:
     if convicted(lane):
         return 1
     if not lane.slice.trial.may_begin(lane):
-        lane.idle()
-        await lane.wait(None)
+        await lane.slice.trial.rest(lane)
     elif not ledger.seq:
         await ledger.announce()
     else:

@@ -34,6 +34,7 @@ class Host:
         self.causes: list[tuple[Cause, float]] = [(Cause.DIED, 0.0)] * slots
         self.histories = [History() for _ in range(slots)]
         self.crash_loops: set[int] = set()
+        self.trying: Slice | None = None  # which of its slices tries a suspect
         self.deadline, self.keeper_beat, self.cut_until = 0.0, 0.0, 0.0
         self.alive, self.stopping = True, False
         self.news, self.wanted = True, 0
@@ -96,6 +97,8 @@ class Host:
         if slice_ is None or not slice_.alive:
             return
         slice_.alive = slice_.group.alive = False
+        if self.trying is slice_:
+            self.trying = None
         self.causes[slot] = (cause, slice_.judged or self.world.now)
         for lane in slice_.lanes.values():
             self.world.forget(lane)

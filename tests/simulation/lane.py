@@ -86,8 +86,8 @@ class Lane:
             if self.resync:
                 yield from self._session()
                 continue
-            if self.suspect <= self.done and self.slice.suspect is self:
-                self.slice.suspect = None
+            if self.suspect <= self.done:
+                self._tried()
             if not self.buffer:
                 yield from self._read()
             else:
@@ -99,9 +99,12 @@ class Lane:
                 yield from self._commit([], release=True)
         self._over()
 
-    def _over(self) -> None:
+    def _tried(self) -> None:
         if self.slice.suspect is self:
-            self.slice.suspect = None
+            self.slice.suspect = self.slice.host.trying = None
+
+    def _over(self) -> None:
+        self._tried()
         self.cell.since = 0.0
         if self.cell.taken == self.grant:
             self.cell.state = self.ended
@@ -166,10 +169,10 @@ class Lane:
         yield from self._handle(size, alone)
 
     def _alone(self) -> Actor:
-        """Reserve the slice for the suspect, and say that it is tried."""
+        """Reserve the slice for the suspect, one on its machine at a time, and say that it is tried."""
         slice_ = self.slice
-        if slice_.suspect is None:
-            slice_.suspect = self
+        if slice_.suspect is None and slice_.host.trying is None:
+            slice_.suspect, slice_.host.trying = self, slice_
         others = any(lane.cell.since for lane in slice_.lanes.values() if lane is not self)
         if slice_.suspect is not self or others:
             yield Wait(self.nudge, 0.05)

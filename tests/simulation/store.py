@@ -92,7 +92,8 @@ class Store:
             cursor = text_of(stream.last) if latest and stream else "0-0"
             count = (stream.added if latest else stream.gone) if stream else 0
         tries, suspect, more = int(own.get("tries", "0")), int(own.get("suspect", "0")), {}
-        never_let_go = own.get("nonce", "") != "" and own.get("from") == cursor and suspect <= count + 1
+        ours = own.get("owner", "").rpartition("/")[0] == owner.rpartition("/")[0]
+        never_let_go = own.get("nonce", "") != "" and not ours and own.get("from") == cursor and suspect <= count + 1
         if never_let_go and stream and stream.after(parse(cursor), 1):
             if suspect != count + 1:
                 tries, suspect, more = 1, count + 1, {"sure": "0"}

@@ -36,6 +36,7 @@ local function position()
     end
   end
 end
+local function member(place) return string.match(place or '', '^(.*)/') or place end
 local function restore(at, passed, fresh)
   -- The own hash again, as far as it can be known, blocked: whoever removed it may have removed more.
   redis.call('HSET', own, 'epoch', fresh, 'nonce', '', 'owner', '', 'cursor', at, 'count', passed, 'seq', '0', 'from', at,
@@ -67,10 +68,11 @@ if nonce ~= ARGV[1] or nonce == '' then
     count = string.format('%.0f', count)
   end
   -- Behind the last id there is nothing; and XRANGE refuses to look behind the highest id that there can be.
-  if nonce ~= '' and from == cursor and suspect <= tonumber(count) + 1 and cursor ~= last
+  if nonce ~= '' and member(owner) ~= member(ARGV[2]) and from == cursor and suspect <= tonumber(count) + 1 and cursor ~= last
     and #redis.call('XRANGE', events, '(' .. cursor, '+', 'COUNT', 1) > 0 then
     -- The holder never let go and committed nothing: the event after the cursor is under suspicion. One that is yet to
-    -- come is not: hosts that are lost while a partition is idle must not convict it.
+    -- come is not: hosts that are lost while a partition is idle must not convict it. Nor if the holder was of the same
+    -- host: that knows from its board who died of what, and never heard that it had the partition.
     -- A suspect is announced by a commit of nothing before it is tried, alone: whoever was lost after that leaves no
     -- doubt, and whoever was lost before it could try says nothing against the event.
     if suspect ~= tonumber(count) + 1 then

@@ -101,7 +101,7 @@ def test_blocked_is_refused_even_to_who_knows_the_dead(part: Partition) -> None:
 def test_epochs_rise_with_every_change_of_hands(part: Partition) -> None:
     epochs = []
     for nonce in range(1, 30):
-        epoch = part.acquire(nonce, dead=nonce - 1)[1]
+        epoch = part.acquire(nonce, f"host{nonce}/0", dead=nonce - 1)[1]
         epochs.append(int(epoch))
         if nonce % 2:
             part.release(epoch, nonce)
@@ -192,7 +192,7 @@ def test_a_takeover_at_a_standing_cursor_suspects_the_next_event(part: Partition
     part.add(3)
     part.acquire(1)
     for nonce, tries in ((2, "1"), (3, "2"), (4, "3")):
-        epoch = part.acquire(nonce, dead=nonce - 1)[1]
+        epoch = part.acquire(nonce, f"host{nonce}/0", dead=nonce - 1)[1]
         assert (part.hash()["tries"], part.hash()["suspect"]) == (tries, "1")
         assert part.commit(epoch, nonce, 1, "0-0", "0-0", 0) == ["OK"], "announced before it is tried"
 
@@ -202,8 +202,19 @@ def test_hosts_that_are_lost_before_they_tried_a_suspect_do_not_convict_it(part:
     part.add(3)
     part.acquire(1)
     for nonce in (2, 3, 4, 5):
-        assert part.acquire(nonce, dead=nonce - 1)[4:6] == ["1", "1"]
+        assert part.acquire(nonce, f"host{nonce}/0", dead=nonce - 1)[4:6] == ["1", "1"]
     assert part.hash()["sure"] == "0"
+
+
+def test_a_host_that_takes_what_is_its_own_already_suspects_nobody(part: Partition) -> None:
+    """It never heard that it has the partition, so nothing was tried there; of its dead it knows more than Redis."""
+    part.add(3)
+    part.acquire(1, "host:7:a/0")
+    for nonce in (2, 3, 4):
+        epoch, _, _, tries, suspect, _ = part.acquire(nonce, f"host:7:a/{nonce}", dead=nonce - 1)[1:]
+        assert (tries, suspect) == ("0", "0")
+        assert part.commit(epoch, nonce, 1, "0-0", "0-0", 0) == ["OK"]
+    assert part.acquire(5, "host:8:b/0", dead=4)[4:6] == ["1", "1"]
 
 
 def test_a_takeover_with_nothing_to_read_suspects_nobody(part: Partition) -> None:
@@ -212,16 +223,16 @@ def test_a_takeover_with_nothing_to_read_suspects_nobody(part: Partition) -> Non
     epoch = part.acquire(1)[1]
     part.commit(epoch, 1, 1, "0-0", ids[0], 1)
     for nonce in (2, 3, 4, 5):
-        assert part.acquire(nonce, dead=nonce - 1)[4:6] == ["0", "0"]
+        assert part.acquire(nonce, f"host{nonce}/0", dead=nonce - 1)[4:6] == ["0", "0"]
     part.add(1)
-    assert part.acquire(6, dead=5)[4:6] == ["1", "2"]
+    assert part.acquire(6, "host6/0", dead=5)[4:6] == ["1", "2"]
 
 
 def test_a_takeover_after_progress_suspects_nobody(part: Partition) -> None:
     ids = part.add(3)
     epoch = part.acquire(1)[1]
     part.commit(epoch, 1, 1, "0-0", ids[0], 1)
-    assert part.acquire(2, dead=1)[4:6] == ["0", "0"]
+    assert part.acquire(2, "b/0", dead=1)[4:6] == ["0", "0"]
 
 
 def test_a_release_without_a_charge_suspects_nobody(part: Partition) -> None:
@@ -234,10 +245,10 @@ def test_a_release_without_a_charge_suspects_nobody(part: Partition) -> None:
 def test_a_second_takeover_leaves_no_doubt(part: Partition) -> None:
     part.add(3)
     part.acquire(1)
-    epoch = part.acquire(2, dead=1)[1]
+    epoch = part.acquire(2, "b/0", dead=1)[1]
     assert part.hash()["sure"] == "0"
     part.commit(epoch, 2, 1, "0-0", "0-0", 0)
-    part.acquire(3, dead=2)
+    part.acquire(3, "c/0", dead=2)
     assert part.hash()["sure"] == "1", "after the first it was tried alone"
 
 
@@ -257,7 +268,7 @@ def test_a_takeover_keeps_a_suspect_that_lies_further_on(part: Partition) -> Non
     epoch = part.acquire(1)[1]
     part.release(epoch, 1, charge=4)
     part.acquire(2)
-    assert part.acquire(3, dead=2)[4:6] == ["1", "4"]
+    assert part.acquire(3, "b/0", dead=2)[4:6] == ["1", "4"]
 
 
 # --- release --------------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def test_the_holder_is_fenced_and_the_next_one_commits_from_there(part: Partitio
 def test_an_event_under_suspicion_is_not_convicted_elsewhere(part: Partition) -> None:
     fill(part, 10)
     part.acquire(7)
-    part.acquire(8, dead="7")
+    part.acquire(8, "b/0", dead="7")
     assert part.hash()["suspect"] == "1"
     seek(part, "+")
     assert part.acquire(9, dead="8")[4:] == ["0", "0", "0"]

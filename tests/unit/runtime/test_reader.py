@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+from runnelctl.event import Event
 from runnelctl.runtime.intake import LANE_EVENTS_LEAST, REPLY_BYTES, Intake
 from runnelctl.runtime.reader import GROUP, Reader
-from tests.bench import entry, run
+from tests.bench import Bench, entry, run
 
 
 class Site:
@@ -150,3 +152,37 @@ def test_a_lane_whose_events_once_were_large_is_forgiven_while_it_brings_nothing
     site.lanes[0].intake.event_bytes = REPLY_BYTES
     site.read(20)
     assert site.lanes[0].intake.event_bytes <= REPLY_BYTES / 1_000
+
+
+def test_an_event_that_ends_a_wait_is_handled_before_the_next_read_is_asked_for() -> None:
+    seen: list[Any] = []
+
+    async def handler(event: Event) -> None:
+        seen.append(event.value["n"])
+
+    made = Bench(handler)
+
+    async def body() -> None:
+        over = asyncio.Event()
+
+        async def answer(*words: Any) -> Any:
+            if "BLOCK" not in words:
+                return None
+            seen.append("read")
+            await asyncio.sleep(0.001)  # until the lane waits, too
+            if seen[-2:] == [3, "read"]:
+                over.set()
+                await asyncio.Future()
+            return [[made.lane.events_key, [entry(seen.count("read"))]]]
+
+        reader: Any = made.slice.reader
+        reader.link = SimpleNamespace(up=SimpleNamespace(call_now=answer, bytes_received=0))
+        tasks = [asyncio.ensure_future(each) for each in (made.lane.drive(), reader.main())]
+        reader.room_made(made.lane)
+        await over.wait()
+        for task in tasks:
+            task.cancel()
+
+    run(body())
+    made.close()
+    assert seen == ["read", 1, "read", 2, "read", 3, "read"]
