@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 BLOCK_MS = 5_000
 ANSWER_MS = 3_000  # beyond BLOCK, before the connection counts as dead
 MIXED_BYTES = 2 * 1024 * 1024  # from here on it matters whose entries of a reply are the large ones
-UNKNOWN_EVENT_BYTES = 1024 * 1024  # the guess before anything was read: start small, grow with what is seen
+# The guess before anything was read. So the first read brings 8 events of one lane, or one each of 32: of the largest
+# that there are, what fits REPLY_MOST_BYTES or little more, and of small ones it costs one read before the large ones.
+UNKNOWN_EVENT_BYTES = 1024 * 1024
 LEAST_EVENTS = 2  # of a lane that has more and of one of the others: these have to come, however long they are
 GROUP = 32  # lanes known to have more, and as many of the others, in one read
 REFUSED = "reads"  # who has trouble when the connection stands and the server won't let us read
@@ -154,8 +156,8 @@ class Reader:
         """Give each lane what is its own. Replies are in the order of the request and leave out who has nothing."""
         if reply:
             self._event_bytes = ENTRY_BYTES + size / sum(len(entries) for _, entries in reply)
-            if size > REPLY_BYTES:  # what happened to these lanes' events may have happened to those of all
-                for lane in self.slice.lanes.values():
+            if size > REPLY_BYTES:  # these lanes' events have grown, so those of the others may have too
+                for lane in set(self.slice.lanes.values()).difference(lanes):
                     lane.intake.expect(max(self._event_bytes, lane.intake.event_bytes))
         waking = bool(self._fed)
         found = iter(reply)
