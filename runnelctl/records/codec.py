@@ -51,8 +51,12 @@ class Codec:
         `key` overrides the stream's key field. Raises RecordError for anything that a reader could not get back as it
         was: NaN, non-string keys, lone surrogates, too deep, too large, no key; against class or schema (`validate`).
         """
-        if key is None and type(record) is dict and (encoded := self._quick(record)) is not None:
+        if key is None and type(record) is dict and (encoded := self.quick(record)) is not None:
             return encoded
+        return self.encode_any(record, key)
+
+    def encode_any(self, record: Any, key: str | None = None) -> Encoded:
+        """As `encode`, for what `quick` gave up."""
         if isinstance(record, _BYTES):
             raise RecordError("a record is a value, not bytes: decode it first")
         if self._is_flat:
@@ -214,7 +218,8 @@ class Codec:
         return keys.placing(self.stream)
 
     @functools.cached_property
-    def _quick(self) -> quick.Quick:
+    def quick(self) -> quick.Quick:
+        """What `encode` tries first with a dict whose key is not given: None where only the long way knows."""
         if not self.is_text or self._checks_class or self._path is None or len(self._path) > 1:
             return quick.nothing
         return quick.encoder(self._path[0], self._place, self.validate if self._checks_schema else None)

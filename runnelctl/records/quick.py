@@ -19,6 +19,7 @@ def encoder(field: str, place: Callable[[bytes], int], validate: Callable[[Any],
     `validate`, if there is one, raises RecordError for a value that is against the schema.
     """
     to_json, from_json, may_be_deep = forms.encode_json, forms.decode_json, forms.may_be_deep
+    short = 2 * limits.MAX_DEPTH  # too short to be deep
 
     def encode(record: dict[str, Any]) -> Encoded | None:
         try:
@@ -29,7 +30,7 @@ def encoder(field: str, place: Callable[[bytes], int], validate: Callable[[Any],
             return None
         if seen != record or type(key) is not str or not key:
             return None
-        if len(data) >= limits.MAX_RECORD_BYTES or may_be_deep(data):
+        if len(data) > short and (len(data) >= limits.MAX_RECORD_BYTES or may_be_deep(data)):
             return None
         if validate is not None:
             validate(seen)

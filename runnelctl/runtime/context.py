@@ -12,6 +12,7 @@ from runnelctl import errors
 from runnelctl.core import keys
 from runnelctl.event import Event
 from runnelctl.records import Codec, Encoded, header_fields
+from runnelctl.records.quick import Quick
 from runnelctl.runtime.states import Effect, States, StateUnavailable
 from runnelctl.store.wire import Argument
 
@@ -31,7 +32,8 @@ class _Names(dict[int, str]):
 
 #: Shared by all partitions of a slice.
 _names = functools.cache(_Names)
-_Outlet = tuple[Callable[[Any, str | None], Encoded], _Names, int]  # to encode, where to, the stream's capacity
+#: The short way to encode, the way for everything, where to, the stream's capacity.
+_Outlet = tuple[Quick, Callable[[Any, str | None], Encoded], _Names, int]
 
 
 class Context:
@@ -57,7 +59,7 @@ class Context:
         self._topology = topology
         self._codecs = codecs
         self._capacities = capacities
-        self._states = states
+        self._states, self._open = states, states.begin if states.expire else states.open
         self._outlets: dict[str, _Outlet] = {}
         self.event: Event | None = None  # the one in the handler; None in a batch
         self.confined_to: Event | None = None  # other keys' events are in handlers: only this one's state may be used
@@ -77,8 +79,9 @@ class Context:
         `key` overrides the record's own routing key. Raises RecordError for a record that does not fit the stream,
         UsageError for a stream that the topology does not declare.
         """
-        encode, names, capacity = self._outlets.get(stream) or self._outlet(stream)
-        encoded = encode(record, key)
+        quick, encode, names, capacity = self._outlets.get(stream) or self._outlet(stream)
+        if key is not None or type(record) is not dict or (encoded := quick(record)) is None:
+            encoded = encode(record, key)
         target = names[encoded.partition]
         if self.stamp is not None:
             headers = {**self.stamp(), **(headers or {})}
@@ -98,7 +101,8 @@ class Context:
         if codec is None:
             known = ", ".join(self._codecs)
             raise errors.UsageError(f"ctx.emit: stream {stream!r} is not declared in the topology (declared: {known})")
-        outlet = self._outlets[stream] = codec.encode, _names(self._topology, stream), self._capacities[stream]
+        names = _names(self._topology, stream)
+        outlet = self._outlets[stream] = codec.quick, codec.encode_any, names, self._capacities[stream]
         return outlet
 
     @property
@@ -118,18 +122,17 @@ class Context:
         mapping = self.opened.get(key)
         if mapping is None:
             self.touched = True
-            states = self._states
-            if states.expire:
-                states.begin(key)
-            mapping = self.opened[key] = states.open(key)
+            mapping = self.opened[key] = self._open(key)
         return mapping
 
     def collect(self) -> list[Effect]:
         """After a handler call that went well: its effects. Raises RecordError if a state can't be stored."""
-        effects = self.emits
-        if self.opened:
-            effects += self._states.settled(self.opened)
-        self.reset()
+        effects, opened = self.emits, self.opened
+        if opened:
+            effects += self._states.settled(opened)
+            opened.clear()
+            self._own_of = None
+        self.emits, self.touched = [], False
         return effects
 
     def abandon(self) -> None:

@@ -6,13 +6,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from runnelctl.core.keyorder import Flight, Passed
 from runnelctl.event import Event
 from runnelctl.runtime import workload
-from runnelctl.runtime.ledger import EFFECT_BYTES_PER_COMMIT, EFFECTS_PER_COMMIT, Ledger
+from runnelctl.runtime.effects import Packing
+from runnelctl.runtime.ledger import Ledger
 from runnelctl.runtime.states import Effect
 from runnelctl.store.leases import Commit, Session
 from runnelctl.store.wire import Argument
@@ -111,36 +113,32 @@ class KeyedLedger(Ledger):
     def _aside(self, done: int) -> bool:
         return bool(self._finished) and not self._void
 
-    def _cut(self, done: int) -> tuple[list[Effect], int, bytes]:
+    def _cut(self, done: int, packing: Packing) -> tuple[int, bytes]:
         """All that finished, in the order in which it did, or as much as fits into one script."""
         if self._void:
             self.in_flight_bytes = 0
-            return [], self.committed, self.cursor
+            return self.committed, self.cursor
         self._next_at = monotonic() + COMMIT_GAP_S
-        taken = self._taken()
+        self._pack(packing)
         ids = self._passed.tell([flight for flight in self._finished if flight.ordinal != _NO_ORDINAL])
         above = b" ".join([*ids, *self.remembered])
         if above != self._above:
             self._above = above
-            taken.append(("A", self._names[0], (above, ids[-1] if ids else b"")))
-        return taken, self._passed.told, self._passed.at
+            packing.add(("A", self._names[0], (above, ids[-1] if ids else b"")))
+        return self._passed.told, self._passed.at
 
-    def _taken(self) -> list[Effect]:
+    def _pack(self, packing: Packing) -> None:
         """The effects of what finished. What does not fit stays in `_finished`."""
-        finished, size = self._finished, 0
-        taken: list[Effect] = []
-        while self.effects and len(taken) < EFFECTS_PER_COMMIT and size < EFFECT_BYTES_PER_COMMIT:
+        finished = self._finished
+        self._fill(packing, inf)
+        left = packing.events
+        while left:
             flight = finished.popleft()
             self._in_commit += flight.size
-            if flight.effects:
-                self.effects.popleft()
-                taken += flight.effects
-                size += self._size_of_next(flight.effects)
-        self.in_flight_bytes = size
+            left -= bool(flight.effects)
         if not self.effects:
             finished.clear()
             self._in_commit = self.uncommitted
-        return taken
 
     def _drop(self) -> None:
         super()._drop()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import failures
-from runnelctl.runtime.effects import numbered, size_of
+from runnelctl.runtime.effects import Packing, Waiting, size_of
 from runnelctl.runtime.states import Effect
 from runnelctl.store.leases import Commit, Session, unit_keys
 from runnelctl.store.wire import Argument
@@ -23,8 +23,6 @@ from runnelctl.store.wire import Argument
 if TYPE_CHECKING:
     from runnelctl.runtime.lane import Lane
 
-EFFECTS_PER_COMMIT = 2_000
-EFFECT_BYTES_PER_COMMIT = 8 * 1024 * 1024
 EFFECT_BYTES_HELD = 16 * 1024 * 1024  # of a lane: with more of them not committed, no event is started
 EFFECT_BYTES_OF_ALL = 64 * 1024 * 1024  # of all lanes of a slice: with many, each may hold less
 FULL_PAUSE_S = 0.25
@@ -41,7 +39,7 @@ class Ledger:
         self.lane = lane
         self._names = unit_keys(lane.slice.topology.name, lane.unit)
         self.epoch, self.nonce = session.epoch, int(session.nonce)
-        self.effects: deque[tuple[int, bytes, list[Effect]]] = deque()
+        self.effects: Waiting = deque()
         self._sizes: deque[int] = deque()  # of the first that wait, as far as they were measured
         self._measured_bytes = 0  # their sum
         self.in_flight_bytes = 0
@@ -150,17 +148,8 @@ class Ledger:
         held = self._measured_bytes + (self.in_flight_bytes if self.in_flight is not None else 0)
         return held > min(EFFECT_BYTES_HELD, EFFECT_BYTES_OF_ALL // max(1, len(self.lane.slice.lanes)))
 
-    def _waiting_effects(self) -> deque[tuple[int, bytes, list[Effect]]]:
-        """Effects that are in no commit yet, oldest first."""
+    def _waiting_effects(self) -> Waiting:
         return self.effects
-
-    def _size_of_next(self, effects: list[Effect]) -> int:
-        """The size of the first effects that wait, which go into a commit now: each is measured once."""
-        if not self._sizes:
-            return size_of(effects)
-        size = self._sizes.popleft()
-        self._measured_bytes -= size
-        return size
 
     def _forget_effects(self) -> None:
         self.effects.clear()
@@ -193,32 +182,34 @@ class Ledger:
         if idle and not (self._closing or self._block or self._announcing):
             return None
         self._announcing = False
-        effects, done, new = self._cut(target)
+        packing = Packing([*self._names])
+        done, new = self._cut(target, packing)
         self.lane.states.grew(self.in_flight_bytes)
         last = done == target and not self._aside(done) and (self._closing or bool(self._block))
-        names: list[Argument] = [*self._names]
         commit = Commit(
             self.epoch, self.nonce, self.seq + 1, self.cursor, new, done - self.committed,
-            release=last, block=self._block if last else "", keys=names, effects=numbered(effects, names),
+            release=last, block=self._block if last else "", keys=packing.names, effects=packing.words(),
         )  # fmt: skip
         self.in_flight, self._in_flight_done = commit, done
         return commit
 
-    def _cut(self, done: int) -> tuple[list[Effect], int, bytes]:
-        """Effects up to ordinal `done`, or fewer events if their effects are too much for one script."""
-        taken: list[Effect] = []
-        size = 0
-        while self.effects and self.effects[0][0] <= done:
-            ordinal, event_id, effects = self.effects.popleft()
-            taken += effects
-            size += self._size_of_next(effects)
-            if len(taken) >= EFFECTS_PER_COMMIT or size >= EFFECT_BYTES_PER_COMMIT:
-                self.in_flight_bytes = size
-                return taken, ordinal, event_id
-        self.in_flight_bytes = size
+    def _cut(self, done: int, packing: Packing) -> tuple[int, bytes]:
+        """Pack the effects up to ordinal `done`, or fewer events if their effects are too much for one script; returns
+        how far that goes."""
+        last = self._fill(packing, done)
+        if last is not None:
+            return last
         in_run = done - self.first
         new = self.run[in_run]._id if self.run and in_run >= 0 else self.done_id
-        return taken, done, new if done > self.committed else self.cursor
+        return done, new if done > self.committed else self.cursor
+
+    def _fill(self, packing: Packing, done: float) -> tuple[int, bytes] | None:
+        """As Packing.fill, of the effects that wait."""
+        last = packing.fill(self.effects, done)
+        for _ in range(min(packing.events, len(self._sizes))):
+            self._measured_bytes -= self._sizes.popleft()
+        self.in_flight_bytes = packing.size
+        return last
 
     def outcome(self, reply: list[Any]) -> float | None:
         """Take a commit's reply; returns a pause in seconds if it has to be sent again later."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STATES_KEPT = 10_000
 STATE_BYTES_KEPT = 16 * 1024 * 1024  # of a lane: texts, and for each what it takes beside its text
 STATE_BYTES_OF_ALL = 128 * 1024 * 1024  # of all lanes of a slice: with many, each keeps less
-STATE_BYTES = 500
+STATE_BYTES = 700
 RUN_EVENTS = 1_000  # states so large that not so many may be needed together are measured more often
 UNKNOWN_STATE_BYTES = 64 * 1024  # the guess before anything is known of their size
 
@@ -31,6 +31,17 @@ _encode = msgspec.json.Encoder().encode
 
 class StateUnavailable(errors.RedisUnreachable):
     """`ctx.state` could not be read, since Redis was away: nothing that the event or its handler did."""
+
+
+class _Names(dict[str, str]):
+    """What the states of event keys are called in Redis, for those that are kept and were written."""
+
+    def __init__(self, make: Callable[[str], str]) -> None:
+        self.make = make
+
+    def __missing__(self, key: str) -> str:
+        name = self[key] = self.make(key)
+        return name
 
 
 class States:
@@ -47,7 +58,7 @@ class States:
         self, name: Callable[[str], str], fetch: Callable[[str], bytes | None], ttl_ms: int | None = None,
         now: Callable[[], float] = monotonic,
     ) -> None:  # fmt: skip
-        self._name = name
+        self._names = _Names(name)
         self._fetch = fetch
         self._ttl_ms, self._now = ttl_ms, now
         self.expire = ttl_ms is not None  # whether states have a time to live
@@ -73,13 +84,14 @@ class States:
             self._until[key] = math.inf if left_ms < 0 or text is None else self._now() + left_ms / 1000
 
     def redis_key(self, key: str) -> str:
-        return self._name(key)
+        return self._names.make(key)
 
-    def begin(self, key: str) -> None:
-        """An event is about to open the mapping for the first time: forget it if its time is over."""
+    def begin(self, key: str) -> dict[str, Any]:
+        """As `open`, for an event that has not opened it yet: what is over by now is forgotten first."""
         if self.expire and self._now() >= self._until.get(key, math.inf):
             self._values.pop(key, None)
             self._texts[key], self._until[key] = None, math.inf
+        return self.open(key)
 
     def open(self, key: str) -> dict[str, Any]:
         """The mapping of an event key, to be read and changed at will. The first use ever reads it on the spot."""
@@ -87,7 +99,7 @@ class States:
         if value is None:
             self.used = True
             if key not in self._texts:
-                self._texts[key] = self._fetch(self._name(key))
+                self._texts[key] = self._fetch(self.redis_key(key))
                 self._grown += STATE_BYTES
             text = self._texts[key]
             value = self._values[key] = {} if text is None else msgspec.json.decode(text)
@@ -96,25 +108,22 @@ class States:
     def settled(self, opened: Mapping[str, dict[str, Any]]) -> list[Effect]:
         """After an event went well: what the mappings that it opened need written. Raises RecordError if one of them
         can't be stored; none is taken then, since the event failed."""
-        encoded: list[tuple[str, bytes | None]] = []
-        key = ""
-        try:
-            for key, value in opened.items():
-                encoded.append((key, _encode(value) if value else None))
-        except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
-            raise errors.RecordError(f"ctx.state of key {key!r} cannot be stored as JSON: {error}") from error
+        # Of several the last may be the bad one: all are encoded first.
+        all_texts = {key: _text(key, value) for key, value in opened.items()} if len(opened) > 1 else None
+        texts, expire = self._texts, self.expire
         effects: list[Effect] = []
-        texts = self._texts
-        for key, text in encoded:
-            before, texts[key] = texts.get(key), text
-            if self.expire:
+        for key, value in opened.items():
+            text = _text(key, value) if all_texts is None else all_texts[key]
+            before = texts.get(key)
+            if expire:
                 self._until[key] = math.inf if text is None else self._now() + (self._ttl_ms or 0) / 1000
                 if text is not None:  # each use lets it live on
-                    effects.append(("T", self._name(key), (text, self._ttl_ms or 0)))
+                    texts[key] = text
+                    effects.append(("T", self._names[key], (text, self._ttl_ms or 0)))
                     continue
-            if text == before:
-                continue
-            effects.append(("D", self._name(key), ()) if text is None else ("S", self._name(key), (text,)))
+            if text != before:
+                texts[key] = text
+                effects.append(("S", self._names[key], (text,)) if text is not None else ("D", self._names[key], ()))
         return effects
 
     def discard(self, key: str) -> None:
@@ -126,6 +135,7 @@ class States:
         self._texts.clear()
         self._values.clear()
         self._until.clear()
+        self._names.clear()
         self._bytes = self._grown = self._least = self._least_bytes = 0
 
     # --- memory, between runs
@@ -152,16 +162,25 @@ class States:
         """Forget all but those that are `needed`, by their keys in Redis: the others can be read again. Only when no
         handler is at work on one of the others."""
         for key in list(self._texts):  # one by one: with `order: key`, threads look up others at the same time
-            if self._name(key) not in needed:
+            if self.redis_key(key) not in needed:
                 del self._texts[key]
                 self._values.pop(key, None)
                 self._until.pop(key, None)
+                self._names.pop(key, None)
         self._measure()
         self._least, self._least_bytes = 2 * len(self._texts), 2 * self._bytes
 
     def _measure(self) -> None:
         self._bytes = sum(map(len, filter(None, list(self._texts.values())))) + STATE_BYTES * len(self._texts)
         self._grown = 0
+
+
+def _text(key: str, value: dict[str, Any]) -> bytes | None:
+    """What is stored of a mapping; nothing of an empty one."""
+    try:
+        return _encode(value) if value else None
+    except (TypeError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+        raise errors.RecordError(f"ctx.state of key {key!r} cannot be stored as JSON: {error}") from error
 
 
 def _bytes_kept(lanes: int) -> int:

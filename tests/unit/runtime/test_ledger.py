@@ -13,6 +13,7 @@ from runnelctl.core.keyorder import Flight
 from runnelctl.core.model import Order
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
+from runnelctl.runtime import effects as packing
 from runnelctl.runtime import ledger as module
 from runnelctl.runtime import sessions
 from runnelctl.runtime.context import Effect
@@ -182,7 +183,7 @@ def test_effects_of_events_that_are_not_done_wait(desk: Bench) -> None:
 
 
 def test_too_many_effects_are_cut_at_an_event(desk: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EFFECTS_PER_COMMIT", 5)
+    monkeypatch.setattr(packing, "EFFECTS_PER_COMMIT", 5)
     done(desk, 11, 20, {n: [emit(f"{n}"), emit(f"{n}")] for n in range(11, 21)})
     desk.lane.ledger._closing = True
     seen = []
@@ -195,7 +196,7 @@ def test_too_many_effects_are_cut_at_an_event(desk: Bench, monkeypatch: pytest.M
 
 
 def test_too_many_bytes_are_cut_at_an_event(desk: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EFFECT_BYTES_PER_COMMIT", 250)
+    monkeypatch.setattr(packing, "EFFECT_BYTES_PER_COMMIT", 250)
     done(desk, 11, 15, {n: [emit("x" * 100)] for n in range(11, 16)})
     seen = []
     while (commit := desk.lane.ledger.next_commit()) is not None:
@@ -205,7 +206,7 @@ def test_too_many_bytes_are_cut_at_an_event(desk: Bench, monkeypatch: pytest.Mon
 
 
 def test_one_event_with_too_many_effects_goes_as_a_whole(desk: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EFFECTS_PER_COMMIT", 5)
+    monkeypatch.setattr(packing, "EFFECTS_PER_COMMIT", 5)
     done(desk, 11, 12, {11: [emit("a")] * 50})
     commit = desk.lane.ledger.next_commit()
     assert commit is not None
@@ -305,7 +306,7 @@ def test_a_block_goes_with_the_commit_of_what_came_before(desk: Bench) -> None:
 
 
 def test_a_block_waits_for_the_last_of_a_commit_in_parts(desk: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EFFECTS_PER_COMMIT", 1)
+    monkeypatch.setattr(packing, "EFFECTS_PER_COMMIT", 1)
     done(desk, 11, 12, {11: [emit("a")], 12: [emit("b")]})
     desk.lane.ledger.block("b", cells.STATE_QUARANTINED)
     blocks = []
