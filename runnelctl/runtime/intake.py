@@ -12,7 +12,9 @@ READ_EVENTS = 16_384  # of all lanes together: a hop to a handler's thread is pa
 LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000
 BUFFER_BYTES = 8 * 1024 * 1024  # of a lane
 HELD_BYTES = 128 * 1024 * 1024  # of all lanes of a slice: with many, each has less
-REPLY_BYTES = 32 * 1024 * 1024
+REPLY_BYTES = 32 * 1024 * 1024  # of a reply, as far as it can be foreseen
+REPLY_MOST_BYTES = 128 * 1024 * 1024  # a reply that turns out longer is given up, and asked for in shorter ones
+SHORTER = 16
 WINDOW_SHARES = 4
 ENTRY_BYTES = 400  # what an entry takes in memory beside its bytes
 _LEAST_BYTES = 100.0
@@ -41,11 +43,17 @@ def mean_bytes(entries: list[Any]) -> float:
     return ENTRY_BYTES + sum(sum(map(len, fields)) for _, fields in entries) / len(entries)
 
 
+def suspected_bytes(events: int) -> float:
+    """What to expect of each of so many events that were too much for one reply, so that the next asks for few."""
+    return SHORTER * REPLY_BYTES / events
+
+
 class Intake:
     """Replies as they came, in order. `fetched` is the id of the last entry in it, or where to read on from."""
 
     __slots__ = (
-        "_least", "_most_bytes", "_replies", "_room", "asked", "behind", "count", "event_bytes", "fetched", "total",
+        "_least", "_most_bytes", "_replies", "_room", "_suspected_bytes", "_suspects",
+        "asked", "behind", "count", "event_bytes", "fetched", "total",
     )  # fmt: skip
 
     def __init__(self, cursor: bytes) -> None:
@@ -57,6 +65,7 @@ class Intake:
         self.asked: bytes | None = None  # the read under way asks for what follows this id; None: for nothing of ours
         self.behind = True  # as far as is known, Redis has more than was read
         self._least = self._room = LANE_EVENTS_LEAST
+        self._suspects, self._suspected_bytes = 0, 0.0  # so many of those that come next may each be so large
 
     @property
     def has_room(self) -> bool:
@@ -80,12 +89,26 @@ class Intake:
         self.count += len(entries)
         self.total += len(entries)
         self.fetched = entries[-1][0]
+        self._suspects -= len(entries)
         self.expect(event_bytes)
 
     def expect(self, event_bytes: float) -> None:
         """So large were the last ones. Larger ones are believed at once, smaller ones step by step: there was a reason
         to be careful."""
-        self.event_bytes = max(event_bytes, self.event_bytes / 2, _LEAST_BYTES)
+        least = self._suspected_bytes if self._suspects > 0 else _LEAST_BYTES
+        self.event_bytes = max(event_bytes, self.event_bytes / 2, least)
+
+    def suspect(self, events: int, event_bytes: float) -> None:
+        """Expect so much of each of the next `events`, however small the first of them are."""
+        self._suspects, self._suspected_bytes = events, event_bytes
+        self.expect(event_bytes)
+
+    def dry(self) -> None:
+        """A read brought nothing: what is suspected is not there any more, and what was large once is forgiven step by
+        step, or it would keep the reads of its neighbours small."""
+        self._suspects = 0
+        if self.event_bytes:
+            self.expect(0)
 
     def take(self, size: int, *, gather: bool) -> list[Any]:
         """At most `size` entries, at least one. Several replies are joined only to `gather` a batch."""

@@ -71,6 +71,11 @@ class Lane:
             return False
         return self.intake.has_room
 
+    @property
+    def ahead(self) -> int:
+        """How many events were read and are not done: a new read session reads them again."""
+        return max(0, self.session.count + self.intake.total - self.ledger.done)
+
     def feed(self, entries: list[Any], event_bytes: float) -> None:
         """Take entries as Redis sent them; to be followed by a nudge."""
         self.intake.add(entries, event_bytes)
@@ -213,6 +218,7 @@ class Lane:
             index, error = await call(self, run, index)
             if error is not None:
                 index = await failures.settle(self, run, index, error)
+                error.__traceback__ = None  # of a call that has it: a circle, which would keep the run for long
         self.ledger.close_run(index)
 
     async def pause(self) -> bool:
@@ -251,7 +257,7 @@ class Lane:
     async def read_anew(self) -> None:
         """A new read session: settle what is done, then trust nothing but the own hash."""
         ledger, intake = self.ledger, self.intake
-        read = max(ledger.done, self.session.count + intake.total)
+        read = ledger.done + self.ahead
         known = Known(ledger.committed, read, intake.fetched, self.session.added)
         intake.restart(intake.fetched)
         self.idle()

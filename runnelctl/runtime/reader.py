@@ -5,6 +5,9 @@ that reads takes nothing from anybody.
 
 A read costs something for every stream that it names. So lanes that are known to have more in Redis are read a few at a
 time, in turn, with a few of the others, and only when none is known to have more, one read waits for all of them.
+
+XREAD counts entries, not bytes, and what comes may be larger than what came before. A reply that turns out too long is
+given up with its connection (the rest of it would come all the same), and what it was for is read in shorter ones.
 """
 
 from __future__ import annotations
@@ -18,8 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 from runnelctl.core import backoff
 from runnelctl.runtime.committer import Link
-from runnelctl.runtime.intake import ENTRY_BYTES, REPLY_BYTES, lane_bytes, mean_bytes, read_count
-from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
+from runnelctl.runtime.intake import (
+    ENTRY_BYTES,
+    REPLY_BYTES,
+    REPLY_MOST_BYTES,
+    lane_bytes,
+    mean_bytes,
+    read_count,
+    suspected_bytes,
+)
+from runnelctl.store.wire import ConnectionLost, ReplyError, ReplyTooLong, Wire
 
 if TYPE_CHECKING:
     from runnelctl.runtime.lane import Lane
@@ -28,7 +39,10 @@ if TYPE_CHECKING:
 BLOCK_MS = 5_000
 ANSWER_MS = 3_000  # beyond BLOCK, before the connection counts as dead
 MIXED_BYTES = 2 * 1024 * 1024  # from here on it matters whose entries of a reply are the large ones
-UNKNOWN_EVENT_BYTES = 1024 * 1024  # the guess before anything was read: start small, grow with what is seen
+# The guess before anything was read. So the first read brings 8 events of one lane, or one each of 32: of the largest
+# that there are, what fits REPLY_MOST_BYTES or little more, and of small ones it costs one read before the large ones.
+UNKNOWN_EVENT_BYTES = 1024 * 1024
+LEAST_EVENTS = 2  # of a lane that has more and of one of the others: these have to come, however long they are
 GROUP = 32  # lanes known to have more, and as many of the others, in one read
 REFUSED = "reads"  # who has trouble when the connection stands and the server won't let us read
 
@@ -47,7 +61,7 @@ class Reader:
         self._wire: Wire | None = None  # set while a read blocks
         self._idle: asyncio.Future[None] | None = None
         self._interrupting: asyncio.Task[None] | None = None
-        self._refusals = 0  # in a row
+        self._refusals = self._breaks = 0  # in a row
 
     def room_made(self, lane: Lane) -> None:
         """The lane is hungry (again): see that it is part of a read."""
@@ -111,6 +125,7 @@ class Reader:
         streams = [lane.events_key for lane in lanes]
         asked = [lane.intake.ask(count, most_bytes) for lane in lanes]
         before = wire.bytes_received
+        wire.received_most = before + REPLY_MOST_BYTES if count * len(lanes) > LEAST_EVENTS else inf
         try:
             reply = None
             if behind or len(lanes) < len(self.slice.lanes):
@@ -118,7 +133,12 @@ class Reader:
             if reply is None and not self._behind and not self._level:
                 self._wire = wire
                 reply = await wire.call_now("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", *streams, *asked)
+        except ReplyTooLong:
+            self._suspect(lanes, count)
         except ConnectionLost as error:
+            self._breaks += 1
+            if self._breaks > 1:  # it may be too long for the server too, which hangs up then without a word
+                self._suspect(lanes, count)
             self.link.lost(error)
         except ReplyError as error:
             self.slice.outage.began(REFUSED, f"reading was refused ({error})")
@@ -126,7 +146,7 @@ class Reader:
             self._refusals += 1
             await asyncio.sleep(backoff.pause_s(self._refusals, 0.2 + 0.8 * random.random()))
         else:
-            self._refusals = 0
+            self._refusals = self._breaks = 0
             self.slice.outage.over(REFUSED)
             self._hand_out(lanes, asked, reply or [], count, wire.bytes_received - before)
         finally:
@@ -136,6 +156,9 @@ class Reader:
         """Give each lane what is its own. Replies are in the order of the request and leave out who has nothing."""
         if reply:
             self._event_bytes = ENTRY_BYTES + size / sum(len(entries) for _, entries in reply)
+            if size > REPLY_BYTES:  # these lanes' events have grown, so those of the others may have too
+                for lane in set(self.slice.lanes.values()).difference(lanes):
+                    lane.intake.expect(max(self._event_bytes, lane.intake.event_bytes))
         waking = bool(self._fed)
         found = iter(reply)
         name, entries = next(found, (b"", []))
@@ -154,13 +177,20 @@ class Reader:
                     # While all is small, the mean will do for each.
                     lane.feed(brought, self._event_bytes if size < MIXED_BYTES else mean_bytes(brought))
                     self._fed.append(lane)
-                elif intake.event_bytes:
-                    intake.expect(0)  # or one that once was large would keep the reads of its neighbours small
+                else:
+                    intake.dry()
                 if lane.hungry:
                     (self._behind if intake.behind else self._level)[lane] = None
 
         if self._fed and not waking:
             self._wake_next()
+
+    def _suspect(self, lanes: list[Lane], count: int) -> None:
+        """So many events of these lanes were too many. They are read again from where the handlers are, like all that
+        was read ahead on the connection that is gone."""
+        event_bytes = suspected_bytes(count * len(lanes))
+        for lane in lanes:
+            lane.intake.suspect(lane.ahead + count, event_bytes)
 
     def _wake_next(self) -> None:
         """Wake the lanes that were fed one by one, with a look at the sockets in between: a server can put little more

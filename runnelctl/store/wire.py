@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 from typing import Any, TypeAlias, cast
 
 import hiredis
@@ -25,6 +26,10 @@ Argument: TypeAlias = bytes | str | int
 
 class ConnectionLost(ConnectionError):
     """The connection broke, or an answer took too long. Whether a waiting request took effect is unknown."""
+
+
+class ReplyTooLong(ConnectionLost):
+    """More came than `received_most` allowed; the connection was closed to be rid of the rest."""
 
 
 class ReplyError(Exception):
@@ -50,6 +55,7 @@ class Wire(asyncio.Protocol):
         self._outgoing: list[bytes] = []
         self._known: set[str] = set()
         self.bytes_received = 0
+        self.received_most = inf  # what `bytes_received` may become; Redis knows no limit of a reply by bytes
         self.lost: ConnectionLost | None = None
         self.client_id = 0
 
@@ -106,6 +112,9 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
         self.bytes_received += len(data)
+        if self.bytes_received > self.received_most:
+            self._fail(ReplyTooLong(f"{self._endpoint.shown} sent more than there is room for"))
+            return
         reader, waiting = self._reader, self._waiting
         try:
             reader.feed(data)
@@ -208,6 +217,7 @@ class Wire(asyncio.Protocol):
         if self.lost is not None:
             return
         self.lost = error
+        self._reader = hiredis.Reader()  # what came of a reply may be much, and is in a circle with the transport
         if self._timer is not None:
             self._timer.cancel()
         if self._transport is not None:

@@ -18,6 +18,7 @@ from runnelctl.core import keys
 from runnelctl.core.model import CommitBounds
 from runnelctl.event import Event
 from runnelctl.runtime import board as cells
+from runnelctl.runtime import reader
 from runnelctl.store import connect, endpoint
 from tests.bench import Bench, run
 from tests.partition import Partition
@@ -52,11 +53,11 @@ class Site:
         self.board, self.base = self.bench.board, self.bench.board.unit(0)
         self.add(EVENTS)
 
-    def add(self, count: int) -> None:
+    def add(self, count: int, pad: str = "") -> None:
         known = self.client.xlen(self.part.events)
         with self.client.pipeline(transaction=False) as pipe:
             for number in range(known, known + count):
-                pipe.xadd(self.part.events, {"data": json.dumps({"k": "k", "n": number}), "key": "k"})
+                pipe.xadd(self.part.events, {"data": json.dumps({"k": "k", "n": number, "pad": pad}), "key": "k"})
             pipe.execute()
 
     def cursor_count(self) -> int:
@@ -158,6 +159,36 @@ def test_connections_that_break_under_reads(site: Callable[..., Site], redis_ser
                   until=EVENTS + 30)  # fmt: skip
         assert proxy.faults >= 2
     made.check(EVENTS + 30)
+
+
+LARGE, PAD = 60, "x" * 20_000
+
+
+def test_large_events_behind_small_ones_are_never_held_all_at_once(
+    site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "REPLY_MOST_BYTES", 100_000)
+    made, held = site(), [0]
+    made.add(LARGE, PAD)
+    made.add(10)
+
+    def look(_: int) -> None:
+        replies = made.bench.slice.lanes[0].intake._replies
+        held.append(sum(sum(map(len, fields)) for entries in replies for _, fields in entries))
+
+    assert made.work(look, until=EVENTS + LARGE + 10) == cells.STATE_RELEASED
+    made.check(EVENTS + LARGE + 10)
+    assert 0 < max(held) <= 2 * 100_000
+
+
+def test_a_server_that_hangs_up_on_long_replies_is_asked_for_shorter_ones(
+    site: Callable[..., Site], valkey_own: Server
+) -> None:
+    made = site(server=valkey_own)
+    made.add(LARGE, PAD)
+    made.client.config_set("client-output-buffer-limit", "normal 100kb 0 0")
+    assert made.work(until=EVENTS + LARGE) == cells.STATE_RELEASED
+    made.check(EVENTS + LARGE)
 
 
 def test_a_script_cache_that_is_flushed_all_the_time(site: Callable[..., Site]) -> None:

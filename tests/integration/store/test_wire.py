@@ -16,7 +16,7 @@ from runnelctl import errors
 from runnelctl.store import endpoint as endpoints
 from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.scripts import Script, script
-from runnelctl.store.wire import ConnectionLost, ReplyError, Wire
+from runnelctl.store.wire import ConnectionLost, ReplyError, ReplyTooLong, Wire
 from tests import servers
 from tests.servers import Server
 
@@ -105,6 +105,19 @@ def test_a_large_reply_and_a_large_request(redis_server: Server, app_name: str) 
             await wire.call("SET", app_name, big, "EX", 60)
             assert await wire.call("GET", app_name) == big
             await wire.call("DEL", app_name)
+
+    run(body())
+
+
+def test_a_reply_that_is_longer_than_there_is_room_for_is_given_up(redis_server: Server, app_name: str) -> None:
+    async def body() -> None:
+        async with opened(redis_server.endpoint) as wire:
+            await wire.call("SET", app_name, b"x" * 1_000_000, "EX", 60)
+            wire.received_most = wire.bytes_received + 1_100_000
+            assert len(await wire.call("GET", app_name)) == 1_000_000
+            with pytest.raises(ReplyTooLong):
+                await wire.call("GET", app_name)
+            assert wire.lost is not None
 
     run(body())
 

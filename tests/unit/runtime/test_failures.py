@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +40,33 @@ class Handler:
         for event in events:
             if event.id in self.trouble:
                 raise self.trouble[event.id].with_traceback(None)
+
+
+class Broken(Exception):
+    pass
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_failure_keeps_its_run_no_longer_than_it_needs(bench: MakeBench, plain: bool) -> None:
+    """An exception has its traceback, that has the frame that called the handler, and that has the exception and the
+    run: in such a circle records of any size would wait for the garbage collector."""
+    raised: list[weakref.ref[Broken]] = []
+
+    def fail(event: Event) -> None:
+        error = Broken()
+        raised.append(weakref.ref(error))
+        raise error
+
+    async def failing(event: Event) -> None:
+        fail(event)
+
+    made = bench(fail if plain else failing, policy=Policy.IGNORE, retry=Retry(attempts=1))
+    gc.disable()
+    try:
+        made.drive(entry(1), entry(2))
+        assert [each() for each in raised] == [None, None]
+    finally:
+        gc.enable()
 
 
 def ended(bench: Bench) -> Callable[[], bool]:

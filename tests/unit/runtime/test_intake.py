@@ -7,9 +7,11 @@ from runnelctl.runtime.intake import (
     HELD_BYTES,
     LANE_EVENTS_LEAST,
     LANE_EVENTS_MOST,
+    REPLY_BYTES,
     Intake,
     lane_bytes,
     read_count,
+    suspected_bytes,
     window_events,
 )
 
@@ -84,6 +86,30 @@ def test_larger_events_are_believed_at_once_and_smaller_ones_step_by_step() -> N
     for _ in range(20):
         intake.expect(0)
     assert 0 < intake.event_bytes <= 100
+
+
+def test_what_was_too_much_for_a_reply_is_asked_for_in_ever_fewer_until_it_is_passed() -> None:
+    intake, counts = Intake(b"0-0"), [1_000]
+    while counts[-1] > 1:
+        intake.suspect(2_000, suspected_bytes(counts[-1]))
+        counts.append(read_count(1, 1, intake.event_bytes))
+    assert len(counts) <= 4
+    assert suspected_bytes(32) >= REPLY_BYTES / 2, "of several lanes, one at a time"
+    suspected = intake.event_bytes
+    intake.restart(b"0-0")
+    for number in range(1, 2_000):
+        intake.add(entries(number, number), 100.0)
+    assert intake.event_bytes == suspected, "however small the first are"
+    intake.add(entries(2_000, 2_000), 100.0)
+    assert intake.event_bytes < suspected
+
+
+def test_nothing_is_suspected_of_a_lane_that_has_no_more() -> None:
+    intake = Intake(b"0-0")
+    intake.suspect(1_000, suspected_bytes(3))
+    suspected = intake.event_bytes
+    intake.dry()
+    assert 0 < intake.event_bytes < suspected
 
 
 def test_with_order_key_large_events_wait_in_the_intake() -> None:

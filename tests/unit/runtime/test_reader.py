@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from runnelctl.event import Event
-from runnelctl.runtime.intake import LANE_EVENTS_LEAST, REPLY_BYTES, Intake
+from runnelctl.runtime import reader
+from runnelctl.runtime.intake import LANE_EVENTS_LEAST, REPLY_BYTES, REPLY_MOST_BYTES, Intake
 from runnelctl.runtime.reader import GROUP, Reader
+from runnelctl.store.wire import ConnectionLost, ReplyTooLong
 from tests.bench import Bench, entry, run
 
 
@@ -28,6 +33,7 @@ class Site:
         self.wire: Any = SimpleNamespace(bytes_received=0, call_now=self._answer, lost=None, client_id=1)
         self.during: Any = None
         self.sizes: dict[int, int] = {}  # of a lane's entries, where they are not small
+        self.reader.link = SimpleNamespace(lost=lambda _: None)  # type: ignore[assignment]
 
     def _lane(self, number: int) -> Any:
         class Lane(SimpleNamespace):
@@ -39,7 +45,7 @@ class Site:
 
         intake = Intake(b"0-0")
         loop = SimpleNamespace(call_soon=lambda call: call())
-        return Lane(intake=intake, events_key=b"%d" % number, feed=intake.add, nudge=lambda: None, loop=loop)
+        return Lane(ahead=0, intake=intake, events_key=b"%d" % number, feed=intake.add, nudge=lambda: None, loop=loop)
 
     async def _unblocked(self, *_: Any) -> int:
         return 1
@@ -186,3 +192,61 @@ def test_an_event_that_ends_a_wait_is_handled_before_the_next_read_is_asked_for(
     run(body())
     made.close()
     assert seen == ["read", 1, "read", 2, "read", 3, "read"]
+
+
+def test_what_made_a_reply_too_long_is_read_in_ever_shorter_ones_down_to_two_events() -> None:
+    site = Site(4, dict.fromkeys(range(4), 1_000))
+    for lane in site.lanes.values():
+        lane.intake.event_bytes = 500.0
+    limits = []
+
+    def too_long() -> None:
+        limits.append(site.wire.received_most)
+        raise ReplyTooLong("too long")
+
+    site.during = too_long
+    for _ in range(10):
+        for lane in site.lanes.values():
+            site.reader.room_made(lane)
+        site.read()
+        site.wire.received_most = 0.0
+        for lane in site.lanes.values():
+            lane.intake.restart(b"0-0")  # as a new read session does
+        if limits[-1] == math.inf:
+            break
+    assert limits[0] == REPLY_MOST_BYTES
+    assert len(site.reads[-1][1]) <= 2, "these have to come, however long they are"
+    assert len(limits) <= 5
+
+
+@pytest.mark.parametrize("error", [ConnectionLost("cut"), ReplyTooLong("too long")])
+def test_a_connection_that_breaks_under_two_reads_in_a_row_may_be_cut_since_the_reply_is_too_long(
+    error: ConnectionLost,
+) -> None:
+    site = Site(1, {0: 1_000})
+    lane = site.lanes[0]
+    lane.intake.event_bytes = 500.0
+    expected = []
+
+    def broken() -> None:
+        raise error
+
+    site.during = broken
+    for _ in range(2):
+        site.reader.room_made(lane)
+        site.read()
+        lane.intake.restart(b"0-0")
+        expected.append(lane.intake.event_bytes)
+    assert (expected[0] == 500.0) is (type(error) is ConnectionLost), "one break is nothing special"
+    assert expected[1] > 100_000
+
+
+def test_events_that_grew_in_some_lanes_are_expected_to_have_grown_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "REPLY_BYTES", 1_000_000)
+    site = Site(40, {0: 100})
+    site.sizes[0] = 20_000
+    for lane in site.lanes.values():
+        lane.intake.event_bytes = 500.0
+    site.reader.room_made(site.lanes[0])
+    site.read()
+    assert site.lanes[39].intake.event_bytes > 20_000
