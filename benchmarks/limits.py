@@ -101,6 +101,10 @@ def large(_: Path, client: Any, name: str) -> None:
         add(client, name, partition, iter([record(MIB)] * 300))
 
 
+def failing(_: Path, client: Any, name: str) -> None:
+    add(client, name, 0, iter([record(200)] * 500 + [record(GIANT)] * 12))
+
+
 def few(_: Path, client: Any, name: str) -> None:
     add(client, name, 0, iter([record(100)] * 2_000))
 
@@ -117,6 +121,10 @@ SCENARIOS = {
         more="order: key, concurrency: 64,", seconds=20,
     ),
     "emits": Scenario("1 MiB emitted per event, 1,500 events", "pour", 1, few, 1_500, 256, seconds=20),
+    "dead": Scenario(
+        "12 records of 63 MiB that fail, to a dead letter stream", "refuse", 1, failing, 512, 512,
+        more="dead_letter: out,", seconds=30,
+    ),
     "states": Scenario("1 MiB of state per event, 2,000 events", "hoard", 1, few, 2_000, 256, seconds=20),
 }  # fmt: skip
 
