@@ -71,7 +71,7 @@ def restart_a_slice(world: World) -> None:
 
 
 def kill_a_keeper(world: World) -> None:
-    if host := _host(world):
+    if (host := _host(world)) and host.keeper.alive:  # else another is about to start
         host.keeper.alive = False
         world.scheduler.after(world.rng.random() * 0.1, host.start_keeper)
 
