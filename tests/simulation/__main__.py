@@ -87,7 +87,8 @@ def run(asked: argparse.Namespace) -> int:
     known = {chunk.first for chunk in done}
     due = (at for at in range(asked.first, asked.first + asked.schedules, CHUNK) if at not in known)
     timely = (at for at in due if asked.seconds is None or time.monotonic() - began < asked.seconds)
-    with multiprocessing.Pool(asked.jobs) as pool:
+    # A process takes longer with each chunk: what is left of a world when the collector is frozen stays for ever.
+    with multiprocessing.Pool(asked.jobs, maxtasksperchild=1) as pool:
         # One after the other per process, so that the time is looked at before each.
         while firsts := list(itertools.islice(timely, asked.jobs)):
             for chunk in pool.starmap(play, [(first, code) for first in firsts]):
