@@ -91,7 +91,7 @@ def run(asked: argparse.Namespace) -> int:
     with multiprocessing.Pool(asked.jobs, maxtasksperchild=1) as pool:
         # One after the other per process, so that the time is looked at before each.
         while firsts := list(itertools.islice(timely, asked.jobs)):
-            for chunk in pool.starmap(play, [(first, code) for first in firsts]):
+            for chunk in pool.starmap(play, [(first, code) for first in firsts], chunksize=1):
                 done.append(chunk)
                 for seed, message in chunk.wrong:
                     print(f"seed {seed}: {message}", flush=True)
