@@ -58,10 +58,11 @@ class Source:
             plain, below = self.plain, self.plain_below
             try:
                 return [
-                    Event(event_id, fields, self, 1,
-                          plain(fields[1]) if fields[0] == b"data" and len(fields[1]) < below else _UNSET)
+                    _Decoded(event_id, fields, self, 1, _UNSET, _UNSET, plain(fields[1]))
+                    if fields[0] == b"data" and len(fields[1]) < below
+                    else Event(event_id, fields, self)
                     for event_id, fields in entries
-                ]  # fmt: skip
+                ]
             except Exception:
                 pass  # one of them is broken: that is told when its turn comes
         elif self._looked * 2 > self._made:
@@ -166,6 +167,12 @@ class Event(msgspec.Struct, eq=False, gc=False):
 
     def __repr__(self) -> str:
         return f"Event({self.stream}/{self.partition} {self.id}, attempt={self.attempt})"
+
+
+class _Decoded(Event, eq=False, gc=False):
+    """An event that was decoded ahead: its value is an attribute, which costs nothing to look at."""
+
+    value: Any = _UNSET
 
 
 class FlatSource(Source):

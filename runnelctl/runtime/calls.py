@@ -49,13 +49,13 @@ async def each(lane: Lane, run: list[Event], index: int) -> Outcome:
             if now >= lane.check_at:
                 break
             q[started] = ordinal
-            context.event = event
             if takes_ctx:
+                context.event = event
                 await handler(event, context)
+                if context.touched:
+                    ledger.effects.append((ordinal, event._id, context.collect()))
             else:
                 await handler(event)
-            if context.touched:
-                ledger.effects.append((ordinal, event._id, context.collect()))
             ledger.done = ordinal
             ordinal += 1
             if not ledger.dirty_since:
@@ -92,13 +92,13 @@ def _each_sync(lane: Lane, run: list[Event], index: int, loop: asyncio.AbstractE
             if now >= lane.check_at:
                 break
             q[started] = ordinal
-            context.event = event
             if takes_ctx:
+                context.event = event
                 handler(event, context)
+                if context.touched:
+                    ledger.effects.append((ordinal, event._id, context.collect()))
             else:
                 handler(event)
-            if context.touched:
-                ledger.effects.append((ordinal, event._id, context.collect()))
             ledger.done = ordinal
             ordinal += 1
             if not ledger.dirty_since:

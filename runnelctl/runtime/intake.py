@@ -140,7 +140,9 @@ class Intake:
 
 
 def mend(run: list[Event], event_id: bytes, record: bytes) -> None:
-    """If that event is among these, replace its record by what an operator made of it."""
-    for event in run:
+    """If that event is among these, put one in its place that has what an operator made of its record: it may have been
+    decoded ahead."""
+    for at, event in enumerate(run):
         if event._id == event_id:
-            event._fields = with_record(event._fields, record)
+            (run[at],) = event._source.events([[event_id, with_record(event._fields, record)]])
+            run[at].attempt = event.attempt

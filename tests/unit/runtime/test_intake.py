@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from runnelctl.event import Source
 from runnelctl.runtime.intake import (
     BUFFER_BYTES,
     HELD_BYTES,
@@ -11,6 +14,7 @@ from runnelctl.runtime.intake import (
     THREADS_READ_EVENTS,
     Intake,
     lane_bytes,
+    mend,
     read_count,
     suspected_bytes,
     window_events,
@@ -118,3 +122,17 @@ def test_with_order_key_large_events_wait_in_the_intake() -> None:
     assert window_events(1, 500.0) > 1_000
     assert window_events(1, 1024 * 1024) == 32
     assert window_events(1, 10**9) == 1
+
+
+def test_an_edited_record_counts_though_the_old_one_was_decoded_ahead() -> None:
+    """As after a broken connection, in a lane that is at work already."""
+    decode = msgspec.json.decode
+    source = Source("orders", 0, decode, lambda record: str(record["k"]), decode, 1_000)
+    entries = [[b"%d-0" % n, [b"data", b'{"k":"a","n":%d}' % n, b"key", b"a"]] for n in (1, 2)]
+    for event in source.events(entries):
+        assert event.value["n"]
+    source.events(entries)
+    run = source.events(entries)
+    run[0].attempt = 3
+    mend(run, b"1-0", b'{"k":"a","n":100}')
+    assert [(event.id, event.attempt, event.value["n"]) for event in run] == [("1-0", 3, 100), ("2-0", 1, 2)]
