@@ -98,7 +98,7 @@ class Store:
             if suspect != count + 1:
                 tries, suspect, more = 1, count + 1, {"sure": "0"}
             elif own.get("seq") != "0":
-                tries, more = tries + 1, {"sure": "1"}
+                tries, more = tries + 1, {"sure": "2" if own.get("sure", "0") == "0" else "1"}
         self._hset(
             keys[0], epoch=epoch, nonce=nonce, owner=owner, cursor=cursor, count=str(count), seq="0", tries=str(tries),
             suspect=str(suspect), **{"from": cursor}, **more,

@@ -10,7 +10,7 @@
 -- lost reply may be retried. allow-oom: a full Redis must be able to drain.
 local own, events = KEYS[1], KEYS[2]
 local h = redis.call('HMGET', own, 'epoch', 'nonce', 'owner', 'cursor', 'count', 'block', 'tries', 'suspect', 'from',
-  'seq')
+  'seq', 'sure')
 local epoch, nonce, owner, cursor, count = h[1] or '0', h[2] or '', h[3], h[4], h[5]
 local tries, suspect, from = tonumber(h[7] or '0'), tonumber(h[8] or '0'), h[9]
 local length, added, last = 0, 0, '0-0'
@@ -73,14 +73,15 @@ if nonce ~= ARGV[1] or nonce == '' then
     -- The holder never let go and committed nothing: the event after the cursor is under suspicion. One that is yet to
     -- come is not: hosts that are lost while a partition is idle must not convict it. Nor if the holder was of the same
     -- host: that knows from its board who died of what, and never heard that it had the partition.
-    -- A suspect is announced by a commit of nothing before it is tried, alone: whoever was lost after that leaves no
-    -- doubt, and whoever was lost before it could try says nothing against the event.
+    -- A suspect is announced by a commit of nothing before it is tried, alone in its slice. A host that is lost after
+    -- that may have been taken down from another slice: it is a charge, the second one leaves no doubt ('2', then '1').
+    -- Whoever was lost before it could try says nothing against the event.
     if suspect ~= tonumber(count) + 1 then
       tries, suspect = 1, tonumber(count) + 1
       redis.call('HSET', own, 'sure', '0')
     elseif h[10] ~= '0' then
       tries = tries + 1
-      redis.call('HSET', own, 'sure', '1')
+      redis.call('HSET', own, 'sure', (h[11] or '0') ~= '0' and '1' or '2')
     end
   end
   redis.call('HSET', own, 'epoch', epoch, 'nonce', ARGV[1], 'owner', ARGV[2], 'cursor', cursor, 'count', count,

@@ -242,14 +242,18 @@ def test_a_release_without_a_charge_suspects_nobody(part: Partition) -> None:
     assert part.acquire(2)[4:6] == ["0", "0"]
 
 
-def test_a_second_takeover_leaves_no_doubt(part: Partition) -> None:
+def test_a_third_takeover_leaves_no_doubt(part: Partition) -> None:
+    """At the second the event was tried alone in its slice, but not on its host; twice is no chance."""
     part.add(3)
     part.acquire(1)
     epoch = part.acquire(2, "b/0", dead=1)[1]
     assert part.hash()["sure"] == "0"
     part.commit(epoch, 2, 1, "0-0", "0-0", 0)
-    part.acquire(3, "c/0", dead=2)
-    assert part.hash()["sure"] == "1", "after the first it was tried alone"
+    epoch = part.acquire(3, "c/0", dead=2)[1]
+    assert part.hash()["sure"] == "2"
+    part.commit(epoch, 3, 1, "0-0", "0-0", 0)
+    part.acquire(4, "d/0", dead=3)
+    assert part.hash()["sure"] == "1"
 
 
 def test_passing_the_suspect_clears_it_and_passing_less_does_not(part: Partition) -> None:
