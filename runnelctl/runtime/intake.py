@@ -8,8 +8,8 @@ from typing import Any
 from runnelctl.core.entry import with_record
 from runnelctl.event import Event
 
-READ_EVENTS = 4_096  # of all lanes together: a longer reply comes in pieces, and is here no sooner than all is handled
-THREADS_READ_EVENTS = 16_384  # where functions run in threads: a hop to one is paid per run, and is dear
+READ_EVENTS = 8_192  # of all lanes together. A run of one lane, its commit and its hop into a thread cost what they cost,
+# so few events a run are dear; a longer reply comes in pieces, and is here no sooner than all before it is handled.
 LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000
 BUFFER_BYTES = 8 * 1024 * 1024  # of a lane
 HELD_BYTES = 128 * 1024 * 1024  # of all lanes of a slice: with many, each has less
@@ -21,12 +21,10 @@ ENTRY_BYTES = 400  # what an entry takes in memory beside its bytes
 _LEAST_BYTES = 100.0
 
 
-def read_count(
-    lanes: int, behind: int, event_bytes: float, most_bytes: float = BUFFER_BYTES, events: int = READ_EVENTS
-) -> int:
+def read_count(lanes: int, behind: int, event_bytes: float, most_bytes: float = BUFFER_BYTES) -> int:
     """How many events of each of so many lanes to ask for, where `behind` of them have events for sure, of so many
-    bytes at the most. `most_bytes`: what a lane may hold; `events`: of all together."""
-    share = max(LANE_EVENTS_LEAST, min(LANE_EVENTS_MOST, events // (behind or lanes)))
+    bytes at the most. `most_bytes`: what a lane may hold."""
+    share = max(LANE_EVENTS_LEAST, min(LANE_EVENTS_MOST, READ_EVENTS // (behind or lanes)))
     return max(1, min(share, int(min(most_bytes, REPLY_BYTES / lanes) / event_bytes)))
 
 

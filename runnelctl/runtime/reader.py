@@ -23,7 +23,6 @@ from runnelctl.core import backoff
 from runnelctl.runtime.committer import Link
 from runnelctl.runtime.intake import (
     ENTRY_BYTES,
-    READ_EVENTS,
     REPLY_BYTES,
     REPLY_MOST_BYTES,
     lane_bytes,
@@ -53,7 +52,6 @@ class Reader:
 
     def __init__(self, slice_: Slice) -> None:
         self.slice = slice_
-        self.read_events = READ_EVENTS
         self.link = Link(slice_, f"runnelctl:{slice_.slot.name}:read", BLOCK_MS + ANSWER_MS)
         # Lanes that were hungry when we last heard of them, longest waiting first: with more in Redis, and the rest.
         self._behind: dict[Lane, None] = {}
@@ -123,7 +121,7 @@ class Reader:
         if not lanes:
             return
         most_bytes = lane_bytes(len(self.slice.lanes))
-        count = read_count(len(lanes), behind, max(map(self._expected, lanes)), most_bytes, self.read_events)
+        count = read_count(len(lanes), behind, max(map(self._expected, lanes)), most_bytes)
         streams = [lane.events_key for lane in lanes]
         asked = [lane.intake.ask(count, most_bytes) for lane in lanes]
         before = wire.bytes_received

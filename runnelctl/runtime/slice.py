@@ -24,7 +24,6 @@ from runnelctl.runtime import calls, defects, loglines, processes, sessions, sig
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
-from runnelctl.runtime.intake import READ_EVENTS, THREADS_READ_EVENTS
 from runnelctl.runtime.keyed import KeyedLane
 from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.neighbours import Turn
@@ -102,7 +101,6 @@ class Slice:
         self.handler, self.form, self.layers = work.handler, work.form, work.layers
         self.checked, self.matches = work.checked, work.matches
         self.call = calls.form_of(self.processor, work.form)
-        self.reader.read_events = THREADS_READ_EVENTS if work.form.kind == "sync" else READ_EVENTS
 
     def _cell(self, cell: int) -> int:
         return self.board.slot(self.slot.index) + cell

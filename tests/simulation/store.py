@@ -160,7 +160,7 @@ class Store:
             self._hset(keys[0], **_CLEAN)
         self._hset(keys[0], cursor=new, count=str(count), seq=seq)
         if counted and stream is not None:
-            self._hset(keys[0], deleted=text_of(stream.deleted))
+            self._hset(keys[0], deleted=_mark(stream))
         if block:
             self._hset(keys[0], block=block)
         if release == "1":
@@ -227,7 +227,7 @@ class Store:
         if accept == "1" and stream is not None:
             passed = stream.added - stream.behind(parse(own.get("cursor", "0-0")))
             count = str(max(int(own.get("count", "0")), passed))
-            self._hset(keys[0], count=count, deleted=text_of(stream.deleted))
+            self._hset(keys[0], count=count, deleted=_mark(stream))
         return ["OK"]
 
     def _not_this_block(self, own: dict[str, str], event: str) -> Reply:
@@ -363,8 +363,12 @@ class Store:
 
 def _holes(own: dict[str, str], stream: Stream) -> bool:
     """Whether something unread may have been deleted from between others since that was last counted."""
-    deleted = stream.deleted
-    return deleted > parse(own["cursor"]) and text_of(deleted) != own.get("deleted")
+    return stream.deleted > parse(own["cursor"]) and _mark(stream) != own.get("deleted")
+
+
+def _mark(stream: Stream) -> str:
+    """What is gone until now: the highest that was deleted, and how many of all."""
+    return f"{text_of(stream.deleted)} {stream.gone}"
 
 
 def _entries(args: Sequence[str]) -> list[tuple[str, ...]]:

@@ -13,9 +13,10 @@ redis.call('HDEL', KEYS[1], 'block')
 redis.call('HSET', KEYS[1], 'tries', '0', 'suspect', '0', 'sure', '0', 'death', '')
 if ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'edit_id', ARGV[1], 'edit', ARGV[2]) end
 if ARGV[3] == '1' then
-  local info, added, deleted = redis.pcall('XINFO', 'STREAM', KEYS[2]), 0, '0-0' -- no stream: an error without items
+  local info, added, length, deleted = redis.pcall('XINFO', 'STREAM', KEYS[2]), 0, 0, '0-0' -- no stream: an error, no items
   for i = 1, #info, 2 do
     if info[i] == 'entries-added' then added = info[i + 1]
+    elseif info[i] == 'length' then length = info[i + 1]
     elseif info[i] == 'max-deleted-entry-id' then deleted = info[i + 1] end
   end
   -- Everything after the cursor that is not there any more counts as passed, whether it was trimmed or deleted.
@@ -26,6 +27,7 @@ if ARGV[3] == '1' then
     left = left + #page
     if #page > 0 then from = page[#page][1] end
   until #page < 1000
-  redis.call('HSET', KEYS[1], 'count', string.format('%.0f', added - left), 'deleted', deleted)
+  redis.call('HSET', KEYS[1], 'count', string.format('%.0f', added - left),
+    'deleted', deleted .. ' ' .. string.format('%.0f', added - length)) -- counted, as commit.lua has it
 end
 return {'OK'}

@@ -33,8 +33,10 @@ local function behind(id, cursor)
   -- Whether an id lies at or before the cursor.
   local ms, seq = string.match(id, '^(%d+)%-(%d+)$')
   local at_ms, at_seq = string.match(cursor, '^(%d+)%-(%d+)$')
-  if ms ~= at_ms then return tonumber(ms) < tonumber(at_ms) end
-  return tonumber(seq) <= tonumber(at_seq)
+  local a, b = ms, at_ms
+  if a == b then a, b = seq, at_seq end
+  if #a ~= #b then return #a < #b end -- decimal texts: Lua's numbers are too coarse for 64 bits
+  return a <= b
 end
 local function after(cursor)
   -- How many entries there are after the cursor; a page at a time, so that a backlog does not fill the memory.
@@ -46,7 +48,7 @@ local function after(cursor)
   until #page < 1000
   return found
 end
-local counted = nil -- the highest deleted id, where it turned out that nothing unread is gone
+local counted = nil -- what was deleted until now, where it turned out that nothing unread is gone
 local n, count = tonumber(ARGV[6]), tonumber(h[5]) + tonumber(ARGV[6])
 if n > 0 then
   local info = redis.pcall('XINFO', 'STREAM', events)
@@ -58,11 +60,13 @@ if n > 0 then
     elseif info[i] == 'max-deleted-entry-id' then deleted = info[i + 1] end
   end
   -- Whatever is gone must lie at or before the cursor; retention never trims beyond it. XDEL may take entries from
-  -- between others: then only counting what is left says how many, unless that was done for this very entry.
+  -- between others: then only counting what is left says how many, unless that was done and nothing is gone since.
+  -- The highest id that was deleted does not tell: below it, another may go. So many are gone of all does.
   local gone = added - length - tonumber(h[5])
-  local holes = deleted ~= '0-0' and deleted ~= h[8] and not behind(deleted, h[4])
+  local mark = deleted .. ' ' .. string.format('%.0f', added - length)
+  local holes = deleted ~= '0-0' and mark ~= h[8] and not behind(deleted, h[4])
   if gone > 0 or holes then gone = math.max(gone, added - tonumber(h[5]) - after(h[4])) end
-  if gone <= 0 and holes then counted = deleted end
+  if gone <= 0 and holes then counted = mark end
   if gone > 0 then return {'TRIMMED', string.format('%.0f', gone)} end
   if added < count then return {'HISTORY'} end -- another stream in this one's place: it has not had what is passed
 end

@@ -21,9 +21,11 @@ local least = nil
 local function bound(id)
   if not least or before(id, least) then least = id end
 end
+local marks = {} -- by own hash: what commit.lua had counted as gone; with what goes here, which it need not count again
 for i = 2, #KEYS do
-  local cursor = redis.call('HGET', KEYS[i], 'cursor')
-  if cursor then bound(cursor) elseif ARGV[i + 2] == '1' then return {0, '0'} end
+  local h = redis.call('HMGET', KEYS[i], 'cursor', 'deleted')
+  if h[1] then bound(h[1]) elseif ARGV[i + 2] == '1' then return {0, '0'} end
+  marks[KEYS[i]] = h[2] or nil
 end
 -- Groups as well: they name processors that this file does not know, and whoever else reads here.
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', events)) do
@@ -33,6 +35,24 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', events)) do
 end
 if not least then return {0, '0'} end
 local removed, most = 0, tonumber(ARGV[3])
+local function mark()
+  local info, added, length, deleted = redis.call('XINFO', 'STREAM', events), 0, 0, '0-0'
+  for i = 1, #info, 2 do
+    if info[i] == 'length' then length = info[i + 1]
+    elseif info[i] == 'entries-added' then added = info[i + 1]
+    elseif info[i] == 'max-deleted-entry-id' then deleted = info[i + 1] end
+  end
+  return deleted .. ' ' .. string.format('%.0f', added - length)
+end
+local marked = next(marks) and mark()
+local function over(more)
+  if marked and removed > 0 then
+    for own, was in pairs(marks) do
+      if was == marked then redis.call('HSET', own, 'deleted', mark()) end
+    end
+  end
+  return {removed, more}
+end
 local function trim(id, limit)
   -- Whole nodes first, which costs little; then, in what is left of a node, exactly.
   local gone = redis.call('XTRIM', events, 'MINID', '~', id, 'LIMIT', string.format('%.0f', limit))
@@ -45,7 +65,7 @@ if ARGV[2] ~= '' then
   if before(least, old) then old = least end
   local gone = trim(old, most)
   local first = redis.call('XRANGE', events, '-', '(' .. old, 'COUNT', 1001)
-  if #first > 1000 and gone > 0 then return {removed, '1'} end
+  if #first > 1000 and gone > 0 then return over('1') end
   if #first > 0 then removed = removed + redis.call('XTRIM', events, 'MINID', '=', old) end
 end
 if ARGV[1] ~= '' then
@@ -56,7 +76,7 @@ if ARGV[1] ~= '' then
     local last = first[#first][1] -- the first that stays
     if before(least, last) then last = least end
     removed = removed + redis.call('XTRIM', events, 'MINID', '=', last)
-    if excess > 1000 and last ~= least then return {removed, '1'} end
+    if excess > 1000 and last ~= least then return over('1') end
   end
 end
-return {removed, '0'}
+return over('0')

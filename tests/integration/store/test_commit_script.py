@@ -204,6 +204,41 @@ def test_what_was_deleted_from_between_is_counted_exactly(
     assert refused(part, epoch, 8, 3, ids[9], last, 1) == ["TRIMMED", "1"], "and nothing else is"
 
 
+@pytest.mark.parametrize(("first", "second"), [(6, 3), (3, 6)])
+def test_what_is_deleted_after_a_loss_was_accepted_is_lost_as_well(leased: Leased, first: int, second: int) -> None:
+    """Also where it lies before what was accepted, and the highest id that was deleted stays what it was."""
+    part, ids, epoch = leased
+    part.client.xdel(part.events, ids[first])
+    assert part.commit(epoch, 7, 1, "0-0", "0-0", 0, release=True, block=failed(ids[0])) == ["OK"]
+    assert part.clear(lost=True) == ["OK"]
+    epoch = part.acquire(8)[1]
+    assert part.commit(epoch, 8, 1, "0-0", ids[1], 2) == ["OK"]
+    part.client.xdel(part.events, ids[second])
+    assert refused(part, epoch, 8, 2, ids[1], ids[2], 1) == ["TRIMMED", "1"]
+
+
+def test_what_is_gone_is_counted_once_and_not_again_for_what_retention_takes(leased: Leased) -> None:
+    """Counting reads the whole backlog."""
+    part, ids, epoch = leased
+    part.commit(epoch, 7, 1, "0-0", ids[0], 1)
+    part.client.xdel(part.events, ids[8])
+    assert part.commit(epoch, 7, 2, ids[0], ids[0], 0, release=True, block=failed(ids[1])) == ["OK"]
+    assert part.clear(lost=True) == ["OK"]
+    epoch = part.acquire(8)[1]
+
+    def looks(*args: Any) -> int:
+        before = part.client.info("commandstats")["cmdstat_xrange"]["calls"]
+        assert part.commit(epoch, 8, *args) == ["OK"]
+        return int(part.client.info("commandstats")["cmdstat_xrange"]["calls"] - before)
+
+    assert looks(1, ids[0], ids[2], 2) == 1, "for the new cursor's entry"
+    part.client.xtrim(part.events, maxlen=7, approximate=False)  # a stranger takes what was read
+    assert looks(2, ids[2], ids[3], 1) == 2
+    assert looks(3, ids[3], ids[4], 1) == 1
+    assert part.run("stream_trim", [part.events, part.own], ["1", "", "1000", "1"]) == [2, "0"]
+    assert looks(4, ids[4], ids[5], 1) == 1
+
+
 def test_a_commit_of_no_events_passes_over_what_was_trimmed(leased: Leased) -> None:
     """It blocks or releases a partition just because of that."""
     part, _, epoch = leased
