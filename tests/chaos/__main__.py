@@ -38,12 +38,13 @@ def options_of(arguments: list[str]) -> tuple[Options, Path, bool]:
     parser.add_argument("--netns", action=argparse.BooleanOptionalAction, default=None)
     parser.add_argument(
         "--handler",
-        choices=("relay", "relay_sync", "relay_iterator"),
+        choices=("relay", "relay_sync", "relay_iterator", "relay_batch", "relay_batch_sync"),
         help="default: by the seed",
     )
     parser.add_argument("--rate", type=float, default=600.0, help="events per second")
     parser.add_argument("--pace", type=float, default=3.0, help="seconds between injections, on average")
     parser.add_argument("--order", choices=("partition", "key"), default="partition")
+    parser.add_argument("--batch", type=int, default=0, help="so many events in a call, at most")
     parser.add_argument("--park", action="store_true", help="scope: key; what is parked is mended and replayed")
     parser.add_argument("--sleep-ms", type=float, default=1.0, help="how long the first stage's handler takes")
     parser.add_argument("--ttl-ms", type=int, default=2_000)
@@ -60,12 +61,13 @@ def options_of(arguments: list[str]) -> tuple[Options, Path, bool]:
         parser.error(f"no nemesis {error}")
     print(*said, sep="\n", end="\n" if said else "", file=sys.stderr)
     # Threads under libfaketime are put off by 50 ms whenever one waits for another.
-    by_seed = "relay" if "clock-host" in names else ("relay", "relay_sync")[given.seed % 2]
+    by_seed = "relay_batch" if given.batch else "relay"
+    by_seed += "_sync" if given.seed % 2 and "clock-host" not in names else ""
     options = Options(
         seed=given.seed, minutes=given.minutes, hosts=given.hosts, server=given.server, nemeses=tuple(names),
         netns=netns, handler=given.handler or by_seed, rate=given.rate,
         pace_s=given.pace, order=given.order, park=given.park, sleep_ms=given.sleep_ms, mutant=given.mutant,
-        ttl_ms=given.ttl_ms,
+        ttl_ms=given.ttl_ms, batch=given.batch,
     )  # fmt: skip
     return options, given.dir or Path(tempfile.mkdtemp(prefix=f"chaos-{given.seed}-")), given.judge
 

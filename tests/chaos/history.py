@@ -94,6 +94,7 @@ class History:
     commit_events: int = 100
     partitions: int = 16
     at_once: int = 0  # handlers of a partition with order: key; 0 with order: partition
+    batch: int = 1  # events of one call, at most
     park: bool = False  # what fails is parked and replayed in the end, with what follows of its key
     effects: list[Effect] = field(default_factory=list)
     sent: dict[tuple[str, int], Sent] = field(default_factory=lambda: defaultdict(Sent))
@@ -162,6 +163,7 @@ def read(directory: Path, secret: str) -> History:
         ttl_ns=options["ttl_ms"] * 1_000_000, commit_events=options["commit_events"], partitions=options["partitions"],
         aftermath_ns=int(options.get("aftermath_ttls", 2.0) * options["ttl_ms"] * 1_000_000),
         at_once=options.get("concurrency", 1) if options.get("order") == "key" else 0, park=options.get("park", False),
+        batch=max(1, options.get("batch", 0)),
     )  # fmt: skip
     for line in _lines(directory / "effects"):
         history.effects.append(_effect(line.split()))

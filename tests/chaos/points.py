@@ -307,7 +307,7 @@ class _Excuses:
     def __init__(self, history: History) -> None:
         self._pauses: dict[int, list[tuple[int, int]]] = defaultdict(list)
         self._used: Counter[tuple[Unit, int, int]] = Counter()
-        self._at_once = max(1, history.at_once)
+        self._at_once = max(1, history.at_once) * history.batch
         self._long_ns = history.ttl_ns * _MARGIN
         for action in history.actions:
             for pid in action.get("paused", ()):

@@ -128,6 +128,38 @@ async def relay_iterator(events: Any, ctx: Any) -> None:
         await relay(event, ctx)
 
 
+async def relay_batch(events: list[Any], ctx: Any) -> None:
+    """First stage, as a coroutine that takes lists: all of one or nothing."""
+    start = time.monotonic_ns()
+    more = sum(_misbehave(event) for event in events if "do" in event.value)
+    await asyncio.sleep(_SLEEP_S + more)
+    _pass_all_on(events, ctx, start)
+
+
+def relay_batch_sync(events: list[Any], ctx: Any) -> None:
+    """First stage, as a plain function that takes lists."""
+    start = time.monotonic_ns()
+    more = sum(_misbehave(event) for event in events if "do" in event.value)
+    if _SLEEP_S + more:
+        select.select([], [], [], _SLEEP_S + more)
+    _pass_all_on(events, ctx, start)
+
+
+def _pass_all_on(events: list[Any], ctx: Any, start: int) -> None:
+    states = [ctx.state_of(event.key) for event in events]  # before any effect, as above
+    for event, state in zip(events, states, strict=True):
+        _write(event, ctx, start)
+        _pass_on(event, ctx, state)
+
+
 async def echo(event: Any, ctx: Any) -> None:
     """Second stage: what the first emitted."""
     _write(event, ctx, time.monotonic_ns())
+
+
+async def echo_batch(events: list[Any], ctx: Any) -> None:
+    """Second stage, in lists."""
+    start = time.monotonic_ns()
+    _ = [event.value for event in events]  # one that is broken fails all, before any effect
+    for event in events:
+        _write(event, ctx, start)

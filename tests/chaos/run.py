@@ -153,6 +153,7 @@ def perform(options: Options, directory: Path) -> None:
     with World(options, directory) as world:
         marks = (
             options.server, options.handler, f"order: {options.order}", *(["scope: key"] if options.park else []),
+            *([f"batch: {options.batch}"] if options.batch else []),
             "own networks" if world.network else "loopback",
             *([f"mutant {options.mutant}"] if options.mutant else []),
         )  # fmt: skip

@@ -39,10 +39,12 @@ def arguments_of(seed: int) -> list[str]:
     """How the run of a seed is made."""
     server, family = ("valkey", "redis")[seed // 2 % 2], _FAMILIES[seed // 4 % 4]
     by_key = (seed + seed // 4) % 4 == 3
+    iterates = not by_key and seed % 4 == 2
     return [
         "--seed", str(seed), "--hosts", str(2 + (seed % 5 == 4)),
         "--server", server if servers.binary(server) is not None else "valkey", "--nemesis", family,
-        *(("--order", "key") if by_key else ("--handler", "relay_iterator") if seed % 4 == 2 else ()),
+        *(("--order", "key") if by_key else ("--handler", "relay_iterator") if iterates else ()),
+        *(("--batch", "10") if seed % 3 == 0 and not iterates else ()),
         *(("--park",) if seed % 4 == 1 and family == "harmless" else ()),
     ]  # fmt: skip
 

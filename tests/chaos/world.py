@@ -43,10 +43,12 @@ processors:
     timeout: {timeout_ms}ms
     max_memory: 240MiB
     {order_lines}
+    {batch_lines}
     commit: {{every: 100ms, events: {commit_events}}}
   echo:
     stream: echoes
-    handler: tests.chaos.relay:echo
+    handler: tests.chaos.relay:{echo_handler}
+    {batch_lines}
     processes: 1
     policy: IGNORE
     dead_letter: true
@@ -86,6 +88,7 @@ class Options:
     park: bool = False  # what fails parks its key, and is mended and replayed some time later
     order: str = "partition"  # or key, with so many handlers at once
     concurrency: int = 4
+    batch: int = 0  # so many events in a call, at most; 0: the handlers take them one by one
     sleep_ms: float = 1.0  # of the first stage's handler
     aftermath_ttls: float = 2.0  # how long an injection keeps others from counting as recoveries of their own
     observed: bool = True  # whether MONITOR is read, for the points about the fence
@@ -175,8 +178,14 @@ class World:
         policy = "policy: IGNORE\n    dead_letter: true"
         if options.park:
             policy = "policy: QUARANTINE\n    scope: key\n    max_parked: {events: 1000000, size: 256MiB}"
+        batch, echo = "", "echo"
+        if options.batch:
+            batch, echo = f"batch: {{size: {options.batch}, within: 5ms}}", "echo_batch"
         self.topology.write_text(
-            TOPOLOGY.format(root=ROOT, order_lines=order, policy_lines=policy, **asdict(options))
+            TOPOLOGY.format(
+                root=ROOT, order_lines=order, policy_lines=policy, echo_handler=echo, batch_lines=batch,
+                **asdict(options),
+            )
         )  # fmt: skip
         self._ends.callback(self._end_processes)
 
