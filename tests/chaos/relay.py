@@ -147,9 +147,16 @@ def relay_batch_sync(events: list[Any], ctx: Any) -> None:
 
 def _pass_all_on(events: list[Any], ctx: Any, start: int) -> None:
     states = [ctx.state_of(event.key) for event in events]  # before any effect, as above
+    _look(events)
     for event, state in zip(events, states, strict=True):
         _write(event, ctx, start)
         _pass_on(event, ctx, state)
+
+
+def _look(events: list[Any]) -> None:
+    """One that is broken fails all, and must do so before any effect."""
+    for event in events:
+        _ = event.value["key"], event.value["seq"]
 
 
 async def echo(event: Any, ctx: Any) -> None:
@@ -160,6 +167,6 @@ async def echo(event: Any, ctx: Any) -> None:
 async def echo_batch(events: list[Any], ctx: Any) -> None:
     """Second stage, in lists."""
     start = time.monotonic_ns()
-    _ = [event.value for event in events]  # one that is broken fails all, before any effect
+    _look(events)
     for event in events:
         _write(event, ctx, start)
