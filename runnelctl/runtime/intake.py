@@ -8,9 +8,10 @@ from typing import Any
 from runnelctl.core.entry import with_record
 from runnelctl.event import Event
 
-READ_EVENTS = 8_192  # of all lanes together. A run of one lane, its commit and its hop into a thread cost what they cost,
-# so few events a run are dear; a longer reply comes in pieces, and is here no sooner than all before it is handled.
-LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000
+# Of one read; and of all that waits for handlers, if lanes that have some of it are to get more: what was read long ago
+# has left the processor's cache.
+READ_EVENTS = 4_096
+LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000  # of one read
 BUFFER_BYTES = 8 * 1024 * 1024  # of a lane
 HELD_BYTES = 128 * 1024 * 1024  # of all lanes of a slice: with many, each has less
 REPLY_BYTES = 32 * 1024 * 1024  # of a reply, as far as it can be foreseen
@@ -26,6 +27,13 @@ def read_count(lanes: int, behind: int, event_bytes: float, most_bytes: float = 
     bytes at the most. `most_bytes`: what a lane may hold."""
     share = max(LANE_EVENTS_LEAST, min(LANE_EVENTS_MOST, READ_EVENTS // (behind or lanes)))
     return max(1, min(share, int(min(most_bytes, REPLY_BYTES / lanes) / event_bytes)))
+
+
+def read_lanes(most: int, event_bytes: float, most_bytes: float) -> int:
+    """How many lanes that have more to read at once, at most `most`: few, so that each gets many events. A run, its
+    commit and its hop into a thread cost the same however long it is. Arguments as of `read_count`."""
+    each = max(1, min(LANE_EVENTS_MOST, int(most_bytes / event_bytes)))
+    return max(1, min(most, READ_EVENTS // each))
 
 
 def lane_bytes(lanes: int) -> float:
@@ -49,15 +57,25 @@ def suspected_bytes(events: int) -> float:
     return SHORTER * REPLY_BYTES / events
 
 
+class Held:
+    """How many events the lanes of a slice have read and not started."""
+
+    __slots__ = ("events",)
+
+    def __init__(self) -> None:
+        self.events = 0
+
+
 class Intake:
     """Replies as they came, in order. `fetched` is the id of the last entry in it, or where to read on from."""
 
     __slots__ = (
-        "_least", "_most_bytes", "_replies", "_room", "_suspected_bytes", "_suspects",
+        "_held", "_least", "_most_bytes", "_replies", "_room", "_suspected_bytes", "_suspects",
         "asked", "behind", "count", "event_bytes", "fetched", "total",
     )  # fmt: skip
 
-    def __init__(self, cursor: bytes) -> None:
+    def __init__(self, cursor: bytes, held: Held | None = None) -> None:
+        self._held = held or Held()
         self._replies: deque[list[Any]] = deque()
         self.count = self.total = 0  # held now; taken in since the read session began
         self.event_bytes = 0.0  # what to expect of one, by what came; 0 before anything did
@@ -87,7 +105,7 @@ class Intake:
     def add(self, entries: list[Any], event_bytes: float) -> None:
         """Take the entries that follow `fetched`; `event_bytes` is their mean size."""
         self._replies.append(entries)
-        self.count += len(entries)
+        self._hold(len(entries))
         self.total += len(entries)
         self.fetched = entries[-1][0]
         self._suspects -= len(entries)
@@ -120,21 +138,26 @@ class Intake:
         if len(entries) > size:
             replies.appendleft(entries[size:])
             entries = entries[:size]
-        self.count -= len(entries)
+        self._hold(-len(entries))
         return entries
 
     def put_back(self, events: list[Event]) -> None:
         """Events that were taken, but are to be taken again in other runs."""
         self._replies.appendleft([[event._id, event._fields] for event in events])
-        self.count += len(events)
+        self._hold(len(events))
 
     def restart(self, cursor: bytes) -> None:
         """Forget everything, read on from `cursor`."""
         self._replies.clear()
-        self.count = self.total = 0
+        self._hold(-self.count)
+        self.total = 0
         self.fetched = cursor
         self.asked = None
         self.behind = True
+
+    def _hold(self, more: int) -> None:
+        self.count += more
+        self._held.events += more
 
 
 def mend(run: list[Event], event_id: bytes, record: bytes) -> None:

@@ -4,7 +4,8 @@ Cursors are ours, so XREADGROUP and its pending lists buy nothing here (three ti
 that reads takes nothing from anybody.
 
 A read costs something for every stream that it names. So lanes that are known to have more in Redis are read a few at a
-time, in turn, with a few of the others, and only when none is known to have more, one read waits for all of them.
+time, in turn, with a few of the others, and only when none is known to have more, one read waits for all of them. Who
+has nothing left is first; who has some left gets more only while little waits for handlers in all.
 
 XREAD counts entries, not bytes, and what comes may be larger than what came before. A reply that turns out too long is
 given up with its connection (the rest of it would come all the same), and what it was for is read in shorter ones.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from itertools import islice
+from itertools import chain, islice
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,14 @@ from runnelctl.core import backoff
 from runnelctl.runtime.committer import Link
 from runnelctl.runtime.intake import (
     ENTRY_BYTES,
+    READ_EVENTS,
     REPLY_BYTES,
     REPLY_MOST_BYTES,
+    Held,
     lane_bytes,
     mean_bytes,
     read_count,
+    read_lanes,
     suspected_bytes,
 )
 from runnelctl.store.wire import ConnectionLost, ReplyError, ReplyTooLong, Wire
@@ -43,7 +47,7 @@ MIXED_BYTES = 2 * 1024 * 1024  # from here on it matters whose entries of a repl
 # that there are, what fits REPLY_MOST_BYTES or little more, and of small ones it costs one read before the large ones.
 UNKNOWN_EVENT_BYTES = 1024 * 1024
 LEAST_EVENTS = 2  # of a lane that has more and of one of the others: these have to come, however long they are
-GROUP = 32  # lanes known to have more, and as many of the others, in one read
+GROUP = 32  # lanes known to have more, at most, and of the others, in one read
 REFUSED = "reads"  # who has trouble when the connection stands and the server won't let us read
 
 
@@ -53,7 +57,10 @@ class Reader:
     def __init__(self, slice_: Slice) -> None:
         self.slice = slice_
         self.link = Link(slice_, f"runnelctl:{slice_.slot.name}:read", BLOCK_MS + ANSWER_MS)
-        # Lanes that were hungry when we last heard of them, longest waiting first: with more in Redis, and the rest.
+        self.held = Held()
+        # Lanes that were hungry when we last heard of them, longest waiting first: with more in Redis and nothing here,
+        # with more in Redis, and the rest.
+        self._dry: dict[Lane, None] = {}
         self._behind: dict[Lane, None] = {}
         self._level: dict[Lane, None] = {}
         self._fed: deque[Lane] = deque()
@@ -67,7 +74,9 @@ class Reader:
         """The lane is hungry (again): see that it is part of a read."""
         if lane.intake.asked == lane.intake.fetched:
             return  # the read under way brings it; one that asks for another place does not
-        (self._behind if lane.intake.behind else self._level)[lane] = None
+        self._line_up(lane)
+        if lane.intake.behind and not self._more:
+            return
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
         elif self._interrupting is None and self._wire is not None:
@@ -80,32 +89,52 @@ class Reader:
                 await self.link.get()
                 for lane in self.slice.lanes.values():
                     lane.resync()
-            elif not self._behind and not self._level:
+            elif not self._more and not self._level:
                 self._idle = asyncio.get_running_loop().create_future()
                 await self._idle
             else:
                 await self._read(wire)
-                if not self._behind:
+                if not self._more:
                     await asyncio.sleep(0)  # the events that ended the wait should not wait for the next read, too
+
+    def _line_up(self, lane: Lane) -> None:
+        """A hungry lane goes to the end of the queue where it belongs, unless it stands there."""
+        right = self._level if not lane.intake.behind else self._behind if lane.intake.count else self._dry
+        for queue in (self._dry, self._behind, self._level):
+            if queue is not right:
+                queue.pop(lane, None)
+        right[lane] = None
+
+    @property
+    def _enough(self) -> bool:
+        """Whether so much waits for handlers that who has some of it gets no more."""
+        return self.held.events >= READ_EVENTS
+
+    @property
+    def _more(self) -> bool:
+        """Whether there is a lane to read for that has more for sure."""
+        return bool(self._dry) or (bool(self._behind) and not self._enough)
 
     def _next_lanes(self) -> tuple[list[Lane], int]:
         """Whom to read for now, and how many of them have more for sure; lanes that are not hungry any more drop out.
         None has: all of them."""
-        behind = self._taken(self._behind, GROUP, REPLY_BYTES)
+        most = read_lanes(GROUP, self._event_bytes, lane_bytes(len(self.slice.lanes)))
+        behind = self._taken(most, REPLY_BYTES, self._dry, *([] if self._enough else [self._behind]))
         if behind:
-            return behind + self._taken(self._level, GROUP, REPLY_BYTES), len(behind)
-        return self._taken(self._level, len(self._level), inf), 0
+            return behind + self._taken(GROUP, REPLY_BYTES, self._level), len(behind)
+        return self._taken(len(self._level), inf, self._level), 0
 
-    def _taken(self, waiting: dict[Lane, None], most: int, most_bytes: float) -> list[Lane]:
-        """Take the first `most` off the queue, or as many as may each bring an event; those that are still hungry."""
+    def _taken(self, most: int, most_bytes: float, *queues: dict[Lane, None]) -> list[Lane]:
+        """Take the first `most` off the queues, or as many as may each bring an event; those that are still hungry."""
         taken: list[Lane] = []
-        for lane in islice(waiting, most):
+        for lane in islice(chain(*queues), most):
             most_bytes -= self._expected(lane)
             if taken and most_bytes < 0:
                 break
             taken.append(lane)
         for lane in taken:
-            del waiting[lane]
+            for queue in queues:
+                queue.pop(lane, None)
         return [lane for lane in taken if lane.hungry]
 
     def _expected(self, lane: Lane) -> float:
@@ -130,7 +159,7 @@ class Reader:
             reply = None
             if behind or len(lanes) < len(self.slice.lanes):
                 reply = await wire.call_now("XREAD", "COUNT", count, "STREAMS", *streams, *asked)
-            if reply is None and not self._behind and not self._level:
+            if reply is None and not self._more and not self._level:
                 self._wire = wire
                 reply = await wire.call_now("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", *streams, *asked)
         except ReplyTooLong:
@@ -180,7 +209,7 @@ class Reader:
                 else:
                     intake.dry()
                 if lane.hungry:
-                    (self._behind if intake.behind else self._level)[lane] = None
+                    self._line_up(lane)
 
         if self._fed and not waking:
             self._wake_next()

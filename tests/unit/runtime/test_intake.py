@@ -12,10 +12,12 @@ from runnelctl.runtime.intake import (
     LANE_EVENTS_MOST,
     READ_EVENTS,
     REPLY_BYTES,
+    Held,
     Intake,
     lane_bytes,
     mend,
     read_count,
+    read_lanes,
     suspected_bytes,
     window_events,
 )
@@ -33,6 +35,26 @@ def test_a_read_is_bounded_by_events_and_by_bytes() -> None:
     assert read_count(16, 16, 100.0) == READ_EVENTS // 16
     assert read_count(1, 1, 4 * 1024 * 1024) == 2
     assert read_count(32, 32, 4 * 1024 * 1024) == 1
+
+
+def test_lanes_that_are_read_together_are_so_few_that_each_gets_many() -> None:
+    assert read_lanes(32, 500.0, 8 * 1024 * 1024) == READ_EVENTS // LANE_EVENTS_MOST
+    assert read_lanes(32, 500.0, 50_000.0) == 32, "where each gets few, many"
+    assert read_lanes(32, 500.0, 100_000.0) == 20
+    assert read_lanes(32, 10.0**9, 100_000.0) == 32
+
+
+def test_what_the_lanes_of_a_slice_hold_is_counted() -> None:
+    held = Held()
+    one, other = Intake(b"0-0", held), Intake(b"0-0", held)
+    one.add(entries(1, 10), 100.0)
+    other.add(entries(1, 5), 100.0)
+    taken = one.take(4, gather=False)
+    assert (one.count, other.count, held.events) == (6, 5, 11)
+    one.put_back(Source("s", 0, bytes, str).events(taken))
+    assert held.events == 15
+    one.restart(b"0-0")
+    assert (one.count, held.events) == (0, 5)
 
 
 def test_a_lane_with_large_events_is_full_by_bytes() -> None:

@@ -11,7 +11,14 @@ import pytest
 
 from runnelctl.event import Event
 from runnelctl.runtime import reader
-from runnelctl.runtime.intake import LANE_EVENTS_LEAST, REPLY_BYTES, REPLY_MOST_BYTES, Intake
+from runnelctl.runtime.intake import (
+    LANE_EVENTS_LEAST,
+    LANE_EVENTS_MOST,
+    READ_EVENTS,
+    REPLY_BYTES,
+    REPLY_MOST_BYTES,
+    Intake,
+)
 from runnelctl.runtime.reader import GROUP, Reader
 from runnelctl.store.wire import ConnectionLost, ReplyTooLong
 from tests.bench import Bench, entry, run
@@ -23,13 +30,14 @@ class Site:
     def __init__(self, lanes: int, backlog: dict[int, int]) -> None:
         self.backlog = backlog
         self.reads: list[tuple[bool, list[int]]] = []  # whether it blocked, and for which lanes
-        self.lanes = {number: self._lane(number) for number in range(lanes)}
+        self.lanes: dict[int, Any] = {}
         link: Any = SimpleNamespace(up=SimpleNamespace(call=self._unblocked))
         slice_: Any = SimpleNamespace(
             slot=SimpleNamespace(name="p.0"), lanes=self.lanes, outage=SimpleNamespace(over=lambda _: None),
             committer=SimpleNamespace(link=link),
         )  # fmt: skip
         self.reader = Reader(slice_)
+        self.lanes.update({number: self._lane(number) for number in range(lanes)})
         self.wire: Any = SimpleNamespace(bytes_received=0, call_now=self._answer, lost=None, client_id=1)
         self.during: Any = None
         self.sizes: dict[int, int] = {}  # of a lane's entries, where they are not small
@@ -43,7 +51,7 @@ class Site:
             def hungry(self) -> bool:
                 return bool(self.intake.has_room)
 
-        intake = Intake(b"0-0")
+        intake = Intake(b"0-0", self.reader.held)
         loop = SimpleNamespace(call_soon=lambda call: call())
         return Lane(ahead=0, intake=intake, events_key=b"%d" % number, feed=intake.add, nudge=lambda: None, loop=loop)
 
@@ -79,10 +87,61 @@ def test_with_a_backlog_everywhere_lanes_take_turns_a_few_at_a_time() -> None:
     site = Site(100, dict.fromkeys(range(100), 10**6))
     for lane in site.lanes.values():
         site.reader.room_made(lane)
-    site.read(4)
-    assert [len(lanes) for _, lanes in site.reads] == [GROUP, GROUP, GROUP, GROUP]
+    site.read(18)
+    few = READ_EVENTS // LANE_EVENTS_MOST
+    assert [len(lanes) for _, lanes in site.reads] == [GROUP, *[few] * 17], "a guess, then so that each gets many"
     assert {name for _, lanes in site.reads for name in lanes} == set(range(100))
     assert not any(blocked for blocked, _ in site.reads)
+
+
+def test_while_much_waits_for_handlers_only_lanes_that_have_nothing_get_more() -> None:
+    site = Site(6, dict.fromkeys(range(6), 10**6))
+    site.reader._event_bytes = 500.0
+    for lane in site.lanes.values():
+        lane.intake.event_bytes = 500.0
+        site.reader.room_made(lane)
+    site.read(2)
+    assert [lanes for _, lanes in site.reads] == [[0, 1, 2, 3], [4, 5, 0, 1]]
+    assert not site.reader._more
+    assert list(site.reader._behind) == [site.lanes[number] for number in (2, 3, 4, 5)], "they would take more"
+    for number in (3, 5, 2):
+        site.lanes[number].intake.take(LANE_EVENTS_MOST, gather=False)
+        site.reader.room_made(site.lanes[number])
+    site.read()
+    assert site.reads[-1] == (False, [3, 5, 2])
+    for number in (0, 0, 1, 1):
+        site.lanes[number].intake.take(LANE_EVENTS_MOST, gather=False)
+    site.lanes[5].intake.take(LANE_EVENTS_MOST, gather=False)
+    site.reader.room_made(site.lanes[5])
+    site.read()
+    assert site.reads[-1] == (False, [5, 4, 3, 2]), "who has nothing left is first"
+
+
+def test_who_still_has_some_does_not_end_a_read_that_waits_but_who_has_nothing_does() -> None:
+    site = Site(7, dict.fromkeys(range(6), 10**6))
+    site.reader._event_bytes = 500.0
+    for lane in site.lanes.values():
+        lane.intake.event_bytes = 500.0
+        lane.intake.behind = lane is not site.lanes[6]
+        site.reader.room_made(lane)
+    site.read(2)
+    ended: list[bool] = []
+
+    def look() -> None:
+        if site.reads[-1][0]:  # it waits
+            lane = site.lanes[3]
+            lane.intake.take(10, gather=False)
+            site.reader.room_made(lane)
+            ended.append(site.reader._interrupting is not None)
+            lane.intake.take(LANE_EVENTS_MOST, gather=False)
+            site.reader.room_made(lane)
+            ended.append(site.reader._interrupting is not None)
+
+    site.during = look
+    site.reader.room_made(site.lanes[6])
+    site.read()
+    assert site.reads[-1] == (True, [6])
+    assert ended == [False, True]
 
 
 def test_one_lane_with_a_backlog_does_not_make_a_read_name_all_and_the_others_get_their_turn() -> None:
