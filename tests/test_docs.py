@@ -27,7 +27,7 @@ PAGES = sorted(
     if path.name != "CHANGELOG.md"
 )
 #: Options in prose that are not runnelctl's.
-FOREIGN = {"--python", "--nemesis", "--sound"}
+FOREIGN = {"--python", "--nemesis", "--sound", "--batch"}
 #: What code and documents call `runnelctl` that is no command.
 NOT_COMMANDS = {"command", "import", "is", "and", "with", "itself"}
 

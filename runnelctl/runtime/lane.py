@@ -42,7 +42,7 @@ class Lane:
         self.ledger = self.make_ledger(session)
         self.states = slice_.states_for(self.unit)
         self.context = slice_.context_for(self)
-        self.intake = Intake(session.cursor, slice_.reader.held)
+        self.intake = Intake(session.cursor, slice_.held)
         self.parking = Parking(self, session.parked)
         self.events_key = keys.events(slice_.topology.name, self.unit.stream, self.unit.partition).encode()
         self.check_at = 0.0

@@ -27,7 +27,6 @@ from runnelctl.runtime.intake import (
     READ_EVENTS,
     REPLY_BYTES,
     REPLY_MOST_BYTES,
-    Held,
     lane_bytes,
     mean_bytes,
     read_count,
@@ -57,7 +56,6 @@ class Reader:
     def __init__(self, slice_: Slice) -> None:
         self.slice = slice_
         self.link = Link(slice_, f"runnelctl:{slice_.slot.name}:read", BLOCK_MS + ANSWER_MS)
-        self.held = Held()
         # Lanes that were hungry when we last heard of them, longest waiting first: with more in Redis and nothing here,
         # with more in Redis, and the rest.
         self._dry: dict[Lane, None] = {}
@@ -108,7 +106,7 @@ class Reader:
     @property
     def _enough(self) -> bool:
         """Whether so much waits for handlers that who has some of it gets no more."""
-        return self.held.events >= READ_EVENTS
+        return self.slice.held.events >= READ_EVENTS
 
     @property
     def _more(self) -> bool:

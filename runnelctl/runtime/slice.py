@@ -24,6 +24,7 @@ from runnelctl.runtime import calls, defects, loglines, processes, sessions, sig
 from runnelctl.runtime.committer import Committer
 from runnelctl.runtime.context import Context, States
 from runnelctl.runtime.host import Host
+from runnelctl.runtime.intake import Held
 from runnelctl.runtime.keyed import KeyedLane
 from runnelctl.runtime.lane import Lane
 from runnelctl.runtime.neighbours import Turn
@@ -57,6 +58,7 @@ class Slice:
         self.batch_size = self.processor.batch.size if self.processor.batch else 0
         self.batch_within_s = self.processor.batch.within_ms / 1000 if self.processor.batch else 0.0
         self.committer = Committer(self, max(1_000, self.topology.lease_ttl_ms))
+        self.held = Held()
         self.reader = Reader(self)
         self.trial = Trial(self, Turn(host))
         self._woken: asyncio.Future[None] | None = None

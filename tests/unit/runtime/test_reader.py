@@ -17,6 +17,7 @@ from runnelctl.runtime.intake import (
     READ_EVENTS,
     REPLY_BYTES,
     REPLY_MOST_BYTES,
+    Held,
     Intake,
 )
 from runnelctl.runtime.reader import GROUP, Reader
@@ -31,10 +32,11 @@ class Site:
         self.backlog = backlog
         self.reads: list[tuple[bool, list[int]]] = []  # whether it blocked, and for which lanes
         self.lanes: dict[int, Any] = {}
+        self.held = Held()
         link: Any = SimpleNamespace(up=SimpleNamespace(call=self._unblocked))
         slice_: Any = SimpleNamespace(
             slot=SimpleNamespace(name="p.0"), lanes=self.lanes, outage=SimpleNamespace(over=lambda _: None),
-            committer=SimpleNamespace(link=link),
+            committer=SimpleNamespace(link=link), held=self.held,
         )  # fmt: skip
         self.reader = Reader(slice_)
         self.lanes.update({number: self._lane(number) for number in range(lanes)})
@@ -51,7 +53,7 @@ class Site:
             def hungry(self) -> bool:
                 return bool(self.intake.has_room)
 
-        intake = Intake(b"0-0", self.reader.held)
+        intake = Intake(b"0-0", self.held)
         loop = SimpleNamespace(call_soon=lambda call: call())
         return Lane(ahead=0, intake=intake, events_key=b"%d" % number, feed=intake.add, nudge=lambda: None, loop=loop)
 
