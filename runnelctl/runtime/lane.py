@@ -134,7 +134,6 @@ class Lane:
             await self.ledger.close()
         finally:
             self.idle()
-            self.intake.restart(self.intake.fetched)
             if self.thread is not None:
                 self.thread.shutdown(wait=False)
 

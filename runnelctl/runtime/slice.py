@@ -202,6 +202,7 @@ class Slice:
         self.reader.room_made(lane)
         await lane.drive()
         lane.ledger.resolve_ended()
+        lane.intake.restart(lane.intake.fetched)  # what it has left waits for nobody
         del self.lanes[unit.index]
         self.trial.over(lane)
         assert lane.ended is not None
