@@ -22,9 +22,10 @@ from runnelctl.store.wire import Argument
 if TYPE_CHECKING:
     from runnelctl.runtime.keyed import KeyedLane
 
-#: Handlers that run side by side end one by one: without a gap between commits, each would carry a few events. What
-#: ends when the last commit is longer ago than this is committed at once.
-COMMIT_GAP_S = 0.005
+#: Handlers that run side by side end one by one: without a gap between commits, each would carry a few events. After a
+#: commit the next one goes when the clock comes to a multiple of this, which is the same moment for all lanes, so that
+#: theirs travel together. What ends later than that is committed at once.
+COMMIT_GAP_S = 0.010
 WINDOW = 1_000  # how far beyond the committed cursor events may arrive: bounds memory, and what a commit remembers
 _NO_ORDINAL = 0  # effects that belong to no event of the partition's future: those of a parked one
 
@@ -118,7 +119,7 @@ class KeyedLedger(Ledger):
         if self._void:
             self.in_flight_bytes = 0
             return self.committed, self.cursor
-        self._next_at = monotonic() + COMMIT_GAP_S
+        self._next_at = (monotonic() // COMMIT_GAP_S + 1) * COMMIT_GAP_S
         self._pack(packing)
         ids = self._passed.tell([flight for flight in self._finished if flight.ordinal != _NO_ORDINAL])
         above = b" ".join([*ids, *self.remembered])
