@@ -174,15 +174,16 @@ class Flights:
         landed, lane = self._landed, self.lane
         if not landed:
             return
-        flying, calls = self.flying, [0] * 64  # by the bits of their microseconds
+        flying, calls, events = self.flying, dict[int, int](), 0  # calls by the bits of their microseconds
         for flight in landed:
             del flying[flight.ordinal]
-            calls[int((flight.until - flight.since) * 1e6).bit_length()] += 1 + len(flight.joined)
-        lane.count(cells.U_PROCESSED, sum(calls))
+            bits, size = int((flight.until - flight.since) * 1e6).bit_length(), 1 + len(flight.joined)
+            calls[bits] = calls.get(bits, 0) + size
+            events += size
+        lane.count(cells.U_PROCESSED, events)
         last = cells.LATENCY_BUCKETS - 1
-        for bucket, found in enumerate(calls):
-            if found:
-                lane.count(cells.U_LATENCY + min(bucket, last), found)
+        for bits, found in calls.items():
+            lane.count(cells.U_LATENCY + min(bits, last), found)
         lane.ledger.finish(landed)
         landed.clear()
         self._show()
