@@ -71,7 +71,7 @@ class Intake:
 
     __slots__ = (
         "_held", "_least", "_most_bytes", "_replies", "_room", "_suspected_bytes", "_suspects",
-        "asked", "behind", "count", "event_bytes", "fetched", "total",
+        "_wanted", "asked", "behind", "count", "event_bytes", "fetched", "total",
     )  # fmt: skip
 
     def __init__(self, cursor: bytes, held: Held | None = None) -> None:
@@ -84,6 +84,7 @@ class Intake:
         self.asked: bytes | None = None  # the read under way asks for what follows this id; None: for nothing of ours
         self.behind = True  # as far as is known, Redis has more than was read
         self._least = self._room = LANE_EVENTS_LEAST
+        self._wanted = 1  # with fewer than so many there may be nothing to do
         self._suspects, self._suspected_bytes = 0, 0.0  # so many of those that come next may each be so large
 
     @property
@@ -91,8 +92,14 @@ class Intake:
         """Whether another read is welcome. One may be here while the next is under way: that is the read-ahead."""
         return self.count <= self._room and self.count * self.event_bytes < self._most_bytes
 
+    @property
+    def short(self) -> bool:
+        """Whether the handler may wait for more."""
+        return self.count < self._wanted
+
     def want(self, events: int) -> None:
         """The handler is to get so many at once: never be full with fewer."""
+        self._wanted = events
         self._least = max(self._least, events)
         self._room = max(self._room, events)
 

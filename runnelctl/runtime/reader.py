@@ -5,7 +5,7 @@ that reads takes nothing from anybody.
 
 A read costs something for every stream that it names. So lanes that are known to have more in Redis are read a few at a
 time, in turn, with a few of the others, and only when none is known to have more, one read waits for all of them. Who
-has nothing left is first; who has some left gets more only while little waits for handlers in all.
+has too little left to go on is first; who has enough gets more only while little waits for handlers in all.
 
 XREAD counts entries, not bytes, and what comes may be larger than what came before. A reply that turns out too long is
 given up with its connection (the rest of it would come all the same), and what it was for is read in shorter ones.
@@ -56,8 +56,8 @@ class Reader:
     def __init__(self, slice_: Slice) -> None:
         self.slice = slice_
         self.link = Link(slice_, f"runnelctl:{slice_.slot.name}:read", BLOCK_MS + ANSWER_MS)
-        # Lanes that were hungry when we last heard of them, longest waiting first: with more in Redis and nothing here,
-        # with more in Redis, and the rest.
+        # Lanes that were hungry when we last heard of them, longest waiting first: with more in Redis and too little
+        # here, with more in Redis, and the rest.
         self._dry: dict[Lane, None] = {}
         self._behind: dict[Lane, None] = {}
         self._level: dict[Lane, None] = {}
@@ -97,7 +97,7 @@ class Reader:
 
     def _line_up(self, lane: Lane) -> None:
         """A hungry lane goes to the end of the queue where it belongs, unless it stands there."""
-        right = self._level if not lane.intake.behind else self._behind if lane.intake.count else self._dry
+        right = self._level if not lane.intake.behind else self._dry if lane.intake.short else self._behind
         for queue in (self._dry, self._behind, self._level):
             if queue is not right:
                 queue.pop(lane, None)

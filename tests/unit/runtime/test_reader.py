@@ -119,6 +119,22 @@ def test_while_much_waits_for_handlers_only_lanes_that_have_nothing_get_more() -
     assert site.reads[-1] == (False, [5, 4, 3, 2]), "who has nothing left is first"
 
 
+def test_a_handler_that_waits_for_more_gets_it_however_much_waits_elsewhere() -> None:
+    site = Site(6, dict.fromkeys(range(6), 10**6))
+    site.reader._event_bytes = 500.0
+    for lane in site.lanes.values():
+        lane.intake.event_bytes = 500.0
+        site.reader.room_made(lane)
+    site.read(2)
+    assert not site.reader._more
+    filling = site.lanes[3]
+    filling.intake.want(2_500)  # a batch
+    site.reader.room_made(filling)
+    site.read(2)
+    assert [lanes for _, lanes in site.reads[2:]] == [[3], [3]]
+    assert filling.intake.count == 3_000 and not site.reader._more
+
+
 def test_who_still_has_some_does_not_end_a_read_that_waits_but_who_has_nothing_does() -> None:
     site = Site(7, dict.fromkeys(range(6), 10**6))
     site.reader._event_bytes = 500.0
