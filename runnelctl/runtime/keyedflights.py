@@ -137,7 +137,7 @@ class Flights:
         if flight is None:
             return None
         if self._events > 1 and not flight.alone and self.allowed > 1:
-            lane.order.join(flight, self._events - 1)
+            lane.order.join(flight, min(self._events, self._room) - 1)
         flight.since = now
         self.flying[ordinal := flight.ordinal] = flight
         if not self._aloft or flight.joined or ordinal < self._first:
@@ -154,9 +154,15 @@ class Flights:
         lane = self.lane
         if self.held or self._aloft >= self.allowed or lane.stopping or lane.resyncing or lane.ended is not None:
             return False
-        if lane.ledger.uncommitted + len(self.flying) * self._events >= lane.slice.commit_events:
+        if self._room <= 0:
             return False  # the next commit makes room
         return now < lane.check_at or self._look(now)
+
+    @property
+    def _room(self) -> int:
+        """How many events may start: with those that a commit is still to hold, no more than a death may repeat."""
+        lane = self.lane
+        return lane.slice.commit_events - lane.ledger.uncommitted - len(self.flying) * self._events
 
     def _look(self, now: float) -> bool:
         """A look around was due: whether a flight may start. If the lease's drive has to decide, it is awake now."""

@@ -103,6 +103,24 @@ def test_where_few_may_be_uncommitted_nobody_waits_for_the_gap(
     assert cursors(made)[-1] == b"99-0"
 
 
+def test_batches_start_no_more_than_a_death_may_repeat(lane: MakeBench) -> None:
+    started: list[int] = []
+    most = 0
+
+    async def handler(events: list[Event]) -> None:
+        nonlocal most
+        started.extend(event.value["n"] for event in events)
+        held = {int(each.split(b"-")[0]) for each in above(made)[-1].split()} if above(made) else set()
+        upto = int(cursors(made)[-1].split(b"-")[0]) if cursors(made) else 0
+        most = max(most, sum(number > upto and number not in held for number in started))
+        await asyncio.sleep(0)
+
+    made = lane(handler, batch=Batch(size=10), commit=CommitBounds(events=25))
+    made.drive(*[keyed(n, "abc"[n % 3]) for n in range(1, 301)])
+    assert len(started) == 300
+    assert 20 < most <= 25
+
+
 def test_handlers_that_never_wait_give_way_at_every_look_around(lane: MakeBench) -> None:
     turn, seen_in = 0, set()
 
