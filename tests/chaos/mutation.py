@@ -69,7 +69,7 @@ MUTANTS: dict[str, Mutant] = {
             _lua("commit", "if seq == tonumber(h[6]) then return already() end", ""),
             _lua("commit", "if seq ~= tonumber(h[6]) + 1 or h[4] ~= ARGV[4]", "if h[4] ~= ARGV[4]"),
         ),
-        frozenset({"loss", "fence"}),
+        frozenset({"loss", "fence", "repeats"}),
         _run("lose-replies"),
     ),
     "no-cursor": Mutant(
