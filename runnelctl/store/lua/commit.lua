@@ -63,8 +63,9 @@ if n > 0 then
   -- between others: then only counting what is left says how many, unless that was done and nothing is gone since.
   -- The highest id that was deleted does not tell: below it, another may go. So many are gone of all does.
   local gone = added - length - tonumber(h[5])
-  local mark = deleted .. ' ' .. string.format('%.0f', added - length)
-  local holes = deleted ~= '0-0' and mark ~= h[8] and not behind(deleted, h[4])
+  local beyond = deleted ~= '0-0' and not behind(deleted, h[4])
+  local mark = beyond and deleted .. ' ' .. string.format('%.0f', added - length)
+  local holes = beyond and mark ~= h[8]
   if gone > 0 or holes then gone = math.max(gone, added - tonumber(h[5]) - after(h[4])) end
   if gone <= 0 and holes then counted = mark end
   if gone > 0 then return {'TRIMMED', string.format('%.0f', gone)} end

@@ -45,6 +45,17 @@ class Site:
         self.sizes: dict[int, int] = {}  # of a lane's entries, where they are not small
         self.reader.link = SimpleNamespace(lost=lambda _: None)  # type: ignore[assignment]
 
+    @classmethod
+    def all_behind(cls, lanes: int, level: int = 0) -> Site:
+        """Lanes that have read events before, all small: so many that are known to have more, and others."""
+        site = cls(lanes + level, dict.fromkeys(range(lanes), 10**6))
+        site.reader._event_bytes = 500.0
+        for number, lane in site.lanes.items():
+            lane.intake.event_bytes = 500.0
+            lane.intake.behind = number < lanes
+            site.reader.room_made(lane)
+        return site
+
     def _lane(self, number: int) -> Any:
         class Lane(SimpleNamespace):
             __hash__ = object.__hash__
@@ -97,11 +108,7 @@ def test_with_a_backlog_everywhere_lanes_take_turns_a_few_at_a_time() -> None:
 
 
 def test_while_much_waits_for_handlers_only_lanes_that_have_nothing_get_more() -> None:
-    site = Site(6, dict.fromkeys(range(6), 10**6))
-    site.reader._event_bytes = 500.0
-    for lane in site.lanes.values():
-        lane.intake.event_bytes = 500.0
-        site.reader.room_made(lane)
+    site = Site.all_behind(6)
     site.read(2)
     assert [lanes for _, lanes in site.reads] == [[0, 1, 2, 3], [4, 5, 0, 1]]
     assert not site.reader._more
@@ -120,11 +127,7 @@ def test_while_much_waits_for_handlers_only_lanes_that_have_nothing_get_more() -
 
 
 def test_a_handler_that_waits_for_more_gets_it_however_much_waits_elsewhere() -> None:
-    site = Site(6, dict.fromkeys(range(6), 10**6))
-    site.reader._event_bytes = 500.0
-    for lane in site.lanes.values():
-        lane.intake.event_bytes = 500.0
-        site.reader.room_made(lane)
+    site = Site.all_behind(6)
     site.read(2)
     assert not site.reader._more
     filling = site.lanes[3]
@@ -136,12 +139,7 @@ def test_a_handler_that_waits_for_more_gets_it_however_much_waits_elsewhere() ->
 
 
 def test_who_still_has_some_does_not_end_a_read_that_waits_but_who_has_nothing_does() -> None:
-    site = Site(7, dict.fromkeys(range(6), 10**6))
-    site.reader._event_bytes = 500.0
-    for lane in site.lanes.values():
-        lane.intake.event_bytes = 500.0
-        lane.intake.behind = lane is not site.lanes[6]
-        site.reader.room_made(lane)
+    site = Site.all_behind(6, level=1)
     site.read(2)
     ended: list[bool] = []
 
