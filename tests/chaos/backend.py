@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -149,22 +148,23 @@ class Backend:
 
     # --- losing the newest writes
 
-    def synced(self) -> bool:
-        """Whether the replica follows."""
+    def written(self) -> int:
+        """How far the primary's writes go, as an offset of its replication."""
+        with self.client() as client:
+            info: Any = client.info("replication")
+        return int(info["master_repl_offset"])
+
+    def follows(self, offset: int) -> bool:
+        """Whether the replica follows and has everything up to there: its link may be up while it is seconds behind."""
         assert self.replica is not None
         with self.client(self.replica) as client:
             info: Any = client.info("replication")
-        return info.get("role") == "slave" and info.get("master_link_status") == "up"
+        return info.get("master_link_status") == "up" and int(info.get("slave_repl_offset", -1)) >= offset
 
-    def part(self) -> int:
-        """Promote the replica while everybody still writes to the old primary; returns when the two parted, in ns.
-
-        `switch` has to follow, some time later.
-        """
-        parted = time.monotonic_ns()
+    def part(self) -> None:
+        """Promote the replica while everybody still writes to the old primary. `switch` has to follow, later."""
         with self.client(self.replica) as client:
             client.execute_command("REPLICAOF", "NO", "ONE")
-        return parted
 
     def switch(self) -> None:
         """The old primary dies, everybody is sent to the new one; the old one comes back as a replica."""

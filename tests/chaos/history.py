@@ -135,8 +135,19 @@ class History:
         """Whether Redis may have lost what it took then."""
         return any(begin - _LAG_NS <= at <= end + _AFTER_NS for begin, end in self.cuts)
 
-    def again(self, first: int, second: int) -> bool:
-        """Whether Redis, having lost something, may have had an event handled a second time."""
+    def again(self, unit: Unit, event: Id, before: int, now: int) -> bool:
+        """Whether what happened to Redis may have had an event, last begun at `before`, handled another time."""
+        return self._cut_between(before, now) or self._removed_between(unit, event, before, now)
+
+    def _removed_between(self, unit: Unit, event: Id, before: int, now: int) -> bool:
+        """A stranger removed one that came earlier and was not committed: then neither was anything after it."""
+        return unit[0] == "sink" and any(
+            action["partition"] == unit[1] and min(map(id_of, action["lost"])) <= event
+            and action["at"] - _HANDLED_NS <= before <= action["end"] and now >= action["at"]
+            for action in self.actions if action.get("lost")
+        )  # fmt: skip
+
+    def _cut_between(self, first: int, second: int) -> bool:
         for begin, end in self.cuts:
             since = begin - _HANDLED_NS
             # While Redis was away nothing could be committed: what was done before that was, perhaps, after the cut.

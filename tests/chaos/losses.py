@@ -47,12 +47,14 @@ def failover(world: World, rng: random.Random) -> Steps:
 
     def body(note: dict[str, Any]) -> Steps:
         until = time.monotonic() + 20
-        while not world.backend.synced():
+        cut, written = time.monotonic_ns(), world.backend.written()
+        while not world.backend.follows(written):
             if time.monotonic() > until:
                 note["skipped"] = "the replica does not follow"
                 return
             yield POLL_S
-        note |= {"at": time.monotonic_ns(), "cut": world.backend.part()}
+        note |= {"at": time.monotonic_ns(), "cut": cut}
+        world.backend.part()
         try:
             yield apart_s
         finally:

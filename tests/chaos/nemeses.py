@@ -16,7 +16,8 @@ from tests.chaos.backend import CLOCKED, faketime
 from tests.chaos.steps import POLL_S, TTLS, Nemesis, Steps, again, send, steady, steps, working_host
 from tests.chaos.world import PROCESSORS, Host, World
 
-_DRAIN_WHILE_FULL_S = 30.0
+# Without any event done: each that hangs costs three timeouts, and a slice may have several of them in a row.
+_STUCK_WHILE_FULL_S = 60.0
 _NEWCOMER_S = 30.0
 _VISITORS, _STORM_S = 10, 10.0
 _REPLAYS = 3
@@ -149,10 +150,12 @@ def _full(world: World, rng: random.Random) -> Steps:
             client.config_set("maxmemory", 1_000_000)
             try:
                 yield seconds
-                until = time.monotonic() + _DRAIN_WHILE_FULL_S
-                while (left := leavings.settled(client, world.streams, PROCESSORS, parked=False)) and (
-                    time.monotonic() < until
-                ):
+                before, until = None, 0.0
+                while left := leavings.settled(client, world.streams, PROCESSORS, parked=False):
+                    if left != before:
+                        before, until = left, time.monotonic() + _STUCK_WHILE_FULL_S
+                    elif time.monotonic() > until:
+                        break
                     yield POLL_S
                 note["undrained"] = left
             finally:

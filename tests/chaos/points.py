@@ -154,7 +154,7 @@ def order(history: History) -> Iterator[str]:
 
 def repeats(history: History) -> Iterator[str]:
     """3. Outside Redis an event is repeated only by a take-over, at its beginning, and within the commit bound."""
-    # Of each event its epochs, and when it was first begun.
+    # Of each event its epochs, and when it was last begun.
     known: dict[tuple[Unit, Id], tuple[list[int], int]] = {}
     fresh: set[tuple[Unit, int, str]] = set()
     # Of each epoch: how many events it repeated of which epoch before it.
@@ -166,8 +166,8 @@ def repeats(history: History) -> Iterator[str]:
             known[effect.unit, effect.id] = ([effect.epoch], effect.start)
             fresh.add(line)
             continue
-        epochs, first = before
-        if not history.again(first, effect.start):
+        epochs, last = before
+        if not history.again(effect.unit, effect.id, last, effect.start):
             if effect.epoch in epochs:
                 yield f"handled twice under one epoch: {effect}"
             elif effect.epoch > max(epochs):
@@ -175,6 +175,7 @@ def repeats(history: History) -> Iterator[str]:
                 if line in fresh:
                     yield f"repeated after fresh events of the same epoch: {effect}"
         epochs.append(effect.epoch)
+        known[effect.unit, effect.id] = (epochs, effect.start)
     for (unit, epoch), owners in repeated.items():
         # Owners after each other begin with the same events; with order: key others of them may be done when one dies.
         count = max(owners.values()) if history.at_once else owners.total()

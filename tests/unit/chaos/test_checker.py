@@ -391,8 +391,23 @@ def test_what_waited_for_a_redis_that_was_away_may_have_been_committed_after_the
     cut(of, 9_000, 9_500)
     of.effects.insert(7, effect(4, pid=B, epoch=2, at=10_000))
     assert list(points.repeats(of)), "it was committed long before the cut"
+    of.effects.insert(7, effect(4, pid=B, epoch=2, at=8_900))
+    assert len(list(points.repeats(of))) == 1, "the later one may come of the cut"
+    of.effects.pop(7)
     of.actions.append({"nemesis": "kill-redis", "at": 200 * MS, "end": 8_500 * MS})
     assert not list(points.repeats(of))
+
+
+def test_what_came_after_something_removed_was_not_committed_and_comes_again() -> None:
+    of = good()
+    of.effects.insert(7, effect(4, pid=B, epoch=2, at=300))
+    assert list(points.repeats(of))
+    removal = {"nemesis": "xdel", "at": 130 * MS, "end": 200 * MS, "partition": P, "lost": ["1003-0"]}
+    of.actions.append(removal)
+    assert not list(points.repeats(of))
+    for wrong in ({"partition": P + 1}, {"lost": ["1005-0"]}, {"at": 301 * MS}, {"end": 139 * MS}, {"lost": []}):
+        of.actions[-1] = removal | wrong
+        assert list(points.repeats(of)), wrong
 
 
 def test_what_a_stranger_removed_needs_no_effect_and_has_no_trace_inside() -> None:
