@@ -51,8 +51,8 @@ class Codec:
         `key` overrides the stream's key field. Raises RecordError for anything that a reader could not get back as it
         was: NaN, non-string keys, lone surrogates, too deep, too large, no key; against class or schema (`validate`).
         """
-        if key is None and type(record) is dict and (encoded := self.quick(record)) is not None:
-            return encoded
+        if key is None and type(record) is dict and (found := self.quick(record)) is not None:
+            return Encoded(*found)
         return self.encode_any(record, key)
 
     def encode_any(self, record: Any, key: str | None = None) -> Encoded:

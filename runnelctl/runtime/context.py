@@ -80,11 +80,18 @@ class Context:
         UsageError for a stream that the topology does not declare.
         """
         quick, encode, names, capacity = self._outlets.get(stream) or self._outlet(stream)
-        if key is not None or type(record) is not dict or (encoded := quick(record)) is None:
+        if key is None and type(record) is dict and (found := quick(record)) is not None:
+            if not headers and self.stamp is None:
+                data, key, partition = found
+                self.emits.append(("E", names[partition], (capacity, data, key)))
+                self.touched = True
+                return
+            encoded = Encoded(*found)
+        else:
             encoded = encode(record, key)
-        target = names[encoded.partition]
         if self.stamp is not None:
             headers = {**self.stamp(), **(headers or {})}
+        target = names[encoded.partition]
         if headers or not encoded.key or encoded.fields is not None:
             fields: list[Argument] = [*encoded.stored]
             if encoded.key:
