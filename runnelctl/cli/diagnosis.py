@@ -14,7 +14,7 @@ _CLOCK_OFF_MS = 1_000
 _LITTLE_SPACE_BYTES = 1 << 30
 #: Of one slice: its own pipes and sockets, and some for what a handler opens.
 _FILES_PER_SLICE = 12
-_CONNECTIONS_PER_SLICE = 2
+_CONNECTIONS_PER_SLICE = 3
 _CONNECTIONS_BESIDE = 4  # the keeper's two, and two for commands
 
 

@@ -170,7 +170,8 @@ class Committer:
             self.link.lost(trouble)
         wire.close()
         # Where a commit does not get through, a read that only waits would find out much later.
-        self.slice.reader.link.drop()
+        for link in self.slice.reader.links:
+            link.drop()
         for lane in list(self.slice.lanes.values()):
             lane.resync()
         if isinstance(trouble, ReplyError):

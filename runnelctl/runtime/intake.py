@@ -8,9 +8,10 @@ from typing import Any
 from runnelctl.core.entry import with_record
 from runnelctl.event import Event
 
-# Of one read; and of all that waits for handlers, if lanes that have some of it are to get more: what was read long ago
-# has left the processor's cache.
-READ_EVENTS = 4_096
+READ_EVENTS = 2_048  # of one read
+# So much may wait for handlers, if lanes that have some of it are to get more: what was read long ago has left the
+# processor's cache.
+ENOUGH_EVENTS = 4_096
 LANE_EVENTS_LEAST, LANE_EVENTS_MOST = 100, 1_000  # of one read
 BUFFER_BYTES = 8 * 1024 * 1024  # of a lane
 HELD_BYTES = 128 * 1024 * 1024  # of all lanes of a slice: with many, each has less
@@ -70,7 +71,7 @@ class Intake:
     """Replies as they came, in order. `fetched` is the id of the last entry in it, or where to read on from."""
 
     __slots__ = (
-        "_held", "_least", "_most_bytes", "_replies", "_room", "_suspected_bytes", "_suspects",
+        "_asks", "_held", "_least", "_most_bytes", "_replies", "_room", "_suspected_bytes", "_suspects",
         "_wanted", "asked", "behind", "count", "event_bytes", "fetched", "total",
     )  # fmt: skip
 
@@ -81,7 +82,8 @@ class Intake:
         self.event_bytes = 0.0  # what to expect of one, by what came; 0 before anything did
         self._most_bytes: float = BUFFER_BYTES
         self.fetched = cursor
-        self.asked: bytes | None = None  # the read under way asks for what follows this id; None: for nothing of ours
+        self.asked = 0  # which read, as `ask` counts them, is under way; 0: none, or none that matters any more
+        self._asks = 0
         self.behind = True  # as far as is known, Redis has more than was read
         self._least = self._room = LANE_EVENTS_LEAST
         self._wanted = 1  # with fewer than so many there may be nothing to do
@@ -106,7 +108,8 @@ class Intake:
     def ask(self, count: int, most_bytes: float = BUFFER_BYTES) -> bytes:
         """A read goes out that brings up to `count` entries; returns after which id. `most_bytes` may be held."""
         self._room, self._most_bytes = max(self._least, count), most_bytes
-        self.asked = self.fetched
+        self._asks += 1
+        self.asked = self._asks
         return self.fetched
 
     def add(self, entries: list[Any], event_bytes: float) -> None:
@@ -159,7 +162,7 @@ class Intake:
         self._hold(-self.count)
         self.total = 0
         self.fetched = cursor
-        self.asked = None
+        self.asked = 0
         self.behind = True
 
     def _hold(self, more: int) -> None:

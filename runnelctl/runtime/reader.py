@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from runnelctl.core import backoff
 from runnelctl.runtime.committer import Link
 from runnelctl.runtime.intake import (
+    ENOUGH_EVENTS,
     ENTRY_BYTES,
-    READ_EVENTS,
     REPLY_BYTES,
     REPLY_MOST_BYTES,
     lane_bytes,
@@ -46,16 +46,25 @@ MIXED_BYTES = 2 * 1024 * 1024  # from here on it matters whose entries of a repl
 # that there are, what fits REPLY_MOST_BYTES or little more, and of small ones it costs one read before the large ones.
 UNKNOWN_EVENT_BYTES = 1024 * 1024
 LEAST_EVENTS = 2  # of a lane that has more and of one of the others: these have to come, however long they are
+AHEAD_BYTES = 2 * 1024 * 1024  # of a reply on the second line, as far as it can be foreseen
 GROUP = 32  # lanes known to have more, at most, and of the others, in one read
 REFUSED = "reads"  # who has trouble when the connection stands and the server won't let us read
 
 
+class Line:
+    """A connection for reads, and what went wrong on it."""
+
+    def __init__(self, slice_: Slice, name: str) -> None:
+        self.link = Link(slice_, f"runnelctl:{slice_.slot.name}:{name}", BLOCK_MS + ANSWER_MS)
+        self.refusals = self.breaks = 0  # in a row
+
+
 class Reader:
-    """See the module. `main` is the slice's one task for reading."""
+    """See the module. `main` and `ahead` are the slice's tasks for reading."""
 
     def __init__(self, slice_: Slice) -> None:
         self.slice = slice_
-        self.link = Link(slice_, f"runnelctl:{slice_.slot.name}:read", BLOCK_MS + ANSWER_MS)
+        self.first, self.second = Line(slice_, "read"), Line(slice_, "ahead")
         # Lanes that were hungry when we last heard of them, longest waiting first: with more in Redis and too little
         # here, with more in Redis, and the rest.
         self._dry: dict[Lane, None] = {}
@@ -64,36 +73,70 @@ class Reader:
         self._fed: deque[Lane] = deque()
         self._event_bytes = float(UNKNOWN_EVENT_BYTES)  # what other lanes hold, for one that brought nothing yet
         self._wire: Wire | None = None  # set while a read blocks
-        self._idle: asyncio.Future[None] | None = None
+        self._idle: asyncio.Future[None] | None = None  # the first line has nobody to read for
+        self._spare: asyncio.Future[None] | None = None  # nor has the second
         self._interrupting: asyncio.Task[None] | None = None
-        self._refusals = self._breaks = 0  # in a row
+
+    @property
+    def links(self) -> tuple[Link, Link]:
+        """The connections."""
+        return self.first.link, self.second.link
 
     def room_made(self, lane: Lane) -> None:
         """The lane is hungry (again): see that it is part of a read."""
-        if lane.intake.asked == lane.intake.fetched:
-            return  # the read under way brings it; one that asks for another place does not
+        if lane.intake.asked:
+            return  # the read under way brings it
         self._line_up(lane)
-        if lane.intake.behind and not self._more:
-            return
+        if self._more or not lane.intake.behind:
+            self._stir(behind=lane.intake.behind)
+
+    def _stir(self, *, behind: bool) -> None:
+        """There is somebody to read for, who has more for sure if `behind`: have one of the lines do it."""
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
-        elif self._interrupting is None and self._wire is not None:
+        elif self._wire is None or (behind and self._spare is not None):
+            self._call_second()
+        elif self._interrupting is None:
             self._interrupting = asyncio.get_running_loop().create_task(self._interrupt(self._wire))
 
     async def main(self) -> None:
-        """Read for ever."""
+        """Read for ever, on the first line."""
+        line = self.first
         while True:
-            if (wire := self.link.up) is None:
-                await self.link.get()
-                for lane in self.slice.lanes.values():
-                    lane.resync()
+            if (wire := line.link.up) is None:
+                await self._connect(line)
             elif not self._more and not self._level:
                 self._idle = asyncio.get_running_loop().create_future()
                 await self._idle
             else:
-                await self._read(wire)
+                await self._read(line, wire, *self._next_lanes())
                 if not self._more:
                     await asyncio.sleep(0)  # the events that ended the wait should not wait for the next read, too
+
+    async def ahead(self) -> None:
+        """Read for ever what the first line leaves, on the second."""
+        line = self.second
+        while True:
+            if (wire := line.link.up) is None:
+                await self._connect(line)
+            elif not self._more:
+                self._spare = asyncio.get_running_loop().create_future()
+                await self._spare
+                self._spare = None
+            else:
+                lanes = self._lanes_behind(AHEAD_BYTES)
+                await self._read(line, wire, lanes, len(lanes))
+
+    async def _connect(self, line: Line) -> None:
+        """Every lane reads anew after this: it may be another server, with another history."""
+        await line.link.get()
+        for lane in self.slice.lanes.values():
+            lane.resync()
+
+    def _call_second(self) -> None:
+        """There may be something to read for the second line."""
+        if self._spare is not None and not self._spare.done() and self._more:
+            self._spare.set_result(None)
 
     def _line_up(self, lane: Lane) -> None:
         """A hungry lane goes to the end of the queue where it belongs, unless it stands there."""
@@ -106,21 +149,27 @@ class Reader:
     @property
     def _enough(self) -> bool:
         """Whether so much waits for handlers that who has some of it gets no more."""
-        return self.slice.held.events >= READ_EVENTS
+        return self.slice.held.events >= ENOUGH_EVENTS
 
     @property
     def _more(self) -> bool:
-        """Whether there is a lane to read for that has more for sure."""
-        return bool(self._dry) or (bool(self._behind) and not self._enough)
+        """Whether there is a lane to read for that has more for sure. While enough waits, those that were fed begin
+        first: a busy loop would get ever more to hold, and no more done."""
+        return bool(self._dry) and not self._fed if self._enough else bool(self._dry or self._behind)
 
     def _next_lanes(self) -> tuple[list[Lane], int]:
         """Whom to read for now, and how many of them have more for sure; lanes that are not hungry any more drop out.
         None has: all of them."""
-        most = read_lanes(GROUP, self._event_bytes, lane_bytes(len(self.slice.lanes)))
-        behind = self._taken(most, REPLY_BYTES, self._dry, *([] if self._enough else [self._behind]))
-        if behind:
+        if behind := self._lanes_behind(REPLY_BYTES):
             return behind + self._taken(GROUP, REPLY_BYTES, self._level), len(behind)
         return self._taken(len(self._level), inf, self._level), 0
+
+    def _lanes_behind(self, most_bytes: float) -> list[Lane]:
+        """The next to read for that have more for sure, one event of each in no more bytes than that if can be."""
+        if not self._more:
+            return []
+        most = read_lanes(GROUP, self._event_bytes, lane_bytes(len(self.slice.lanes)))
+        return self._taken(most, most_bytes, self._dry, *([] if self._enough else [self._behind]))
 
     def _taken(self, most: int, most_bytes: float, *queues: dict[Lane, None]) -> list[Lane]:
         """Take the first `most` off the queues, or as many as may each bring an event; those that are still hungry."""
@@ -138,48 +187,53 @@ class Reader:
     def _expected(self, lane: Lane) -> float:
         return lane.intake.event_bytes or self._event_bytes
 
-    async def _read(self, wire: Wire) -> None:
-        """One XREAD, its entries handed to their lanes.
+    async def _read(self, line: Line, wire: Wire, lanes: list[Lane], behind: int) -> None:
+        """One XREAD, its entries handed to their lanes, `behind` of which have some for sure.
 
         While lanes are full it must not block for the others: the full ones will have room in a moment. Only when the
-        others have nothing either, it blocks, to be interrupted as soon as there is room.
+        others have nothing either, the first line blocks, to be interrupted as soon as there is room.
         """
-        lanes, behind = self._next_lanes()
         if not lanes:
             return
-        most_bytes = lane_bytes(len(self.slice.lanes))
+        ahead = line is self.second
+        if not ahead:
+            self._call_second()
+        share = lane_bytes(len(self.slice.lanes))
+        most_bytes = min(share, AHEAD_BYTES / len(lanes)) if ahead else share
         count = read_count(len(lanes), behind, max(map(self._expected, lanes)), most_bytes)
         streams = [lane.events_key for lane in lanes]
-        asked = [lane.intake.ask(count, most_bytes) for lane in lanes]
+        after = [lane.intake.ask(count, share) for lane in lanes]
+        asked = [lane.intake.asked for lane in lanes]
         before = wire.bytes_received
         wire.received_most = before + REPLY_MOST_BYTES if count * len(lanes) > LEAST_EVENTS else inf
         try:
             reply = None
             if behind or len(lanes) < len(self.slice.lanes):
-                reply = await wire.call_now("XREAD", "COUNT", count, "STREAMS", *streams, *asked)
-            if reply is None and not self._more and not self._level:
+                reply = await wire.call_now("XREAD", "COUNT", count, "STREAMS", *streams, *after)
+            if reply is None and not (ahead or self._more or self._level):
                 self._wire = wire
-                reply = await wire.call_now("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", *streams, *asked)
+                reply = await wire.call_now("XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", *streams, *after)
         except ReplyTooLong:
             self._suspect(lanes, count)
         except ConnectionLost as error:
-            self._breaks += 1
-            if self._breaks > 1:  # it may be too long for the server too, which hangs up then without a word
+            line.breaks += 1
+            if line.breaks > 1:  # it may be too long for the server too, which hangs up then without a word
                 self._suspect(lanes, count)
-            self.link.lost(error)
+            line.link.lost(error)
         except ReplyError as error:
             self.slice.outage.began(REFUSED, f"reading was refused ({error})")
             wire.close()
-            self._refusals += 1
-            await asyncio.sleep(backoff.pause_s(self._refusals, 0.2 + 0.8 * random.random()))
+            line.refusals += 1
+            await asyncio.sleep(backoff.pause_s(line.refusals, 0.2 + 0.8 * random.random()))
         else:
-            self._refusals = self._breaks = 0
+            line.refusals = line.breaks = 0
             self.slice.outage.over(REFUSED)
             self._hand_out(lanes, asked, reply or [], count, wire.bytes_received - before)
         finally:
-            self._wire = None
+            if not ahead:
+                self._wire = None
 
-    def _hand_out(self, lanes: list[Lane], asked: list[bytes], reply: list[Any], count: int, size: int) -> None:
+    def _hand_out(self, lanes: list[Lane], asked: list[int], reply: list[Any], count: int, size: int) -> None:
         """Give each lane what is its own. Replies are in the order of the request and leave out who has nothing."""
         if reply:
             self._event_bytes = ENTRY_BYTES + size / sum(len(entries) for _, entries in reply)
@@ -189,15 +243,15 @@ class Reader:
         waking = bool(self._fed)
         found = iter(reply)
         name, entries = next(found, (b"", []))
-        for lane, after in zip(lanes, asked, strict=True):
+        for lane, ask in zip(lanes, asked, strict=True):
             intake = lane.intake
             brought: list[Any] = []
             if name == lane.events_key:
                 brought = entries
                 name, entries = next(found, (b"", []))
-            if intake.asked != after:
+            if intake.asked != ask:
                 continue  # it began a new read session meanwhile, and must not take what an old one asked for
-            intake.asked = None
+            intake.asked = 0
             intake.behind = len(brought) == count
             if lane.hungry:
                 if brought:
@@ -206,8 +260,10 @@ class Reader:
                     self._fed.append(lane)
                 else:
                     intake.dry()
-                if lane.hungry:
-                    self._line_up(lane)
+                if lane.hungry and intake.behind:
+                    self._line_up(lane)  # this line goes on with it, if not the other one
+                elif lane.hungry:
+                    self.room_made(lane)
 
         if self._fed and not waking:
             self._wake_next()
@@ -226,6 +282,8 @@ class Reader:
         lane.nudge()
         if self._fed:
             lane.loop.call_soon(self._wake_next)
+        elif self._more:
+            self._stir(behind=True)
 
     async def _interrupt(self, wire: Wire) -> None:
         """End the blocking read, so that the next one has more lanes. The two connections race: ask until it ended."""

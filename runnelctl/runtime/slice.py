@@ -78,8 +78,9 @@ class Slice:
         faulthandler.cancel_dump_traceback_later()
         self.start(self.committer.main())
         self.start(self.reader.main())
+        self.start(self.reader.ahead())
         # What it takes over need not wait for a connection. If Redis is away, that is no reason not to be ready.
-        links = (self.committer.side, self.reader.link)
+        links = (self.committer.side, *self.reader.links)
         await asyncio.wait([self.start(link.get()) for link in links], timeout=CONNECT_S)
         asyncio.get_running_loop().add_reader(self._host.wakes[self.slot.index][0], self._look)
         self._beat()

@@ -80,7 +80,8 @@ class Site:
             q[self.base + cells.U_EPOCH], q[self.base + cells.U_NONCE] = epoch, NONCE
             for cell in (cells.U_FOR, cells.U_HELD, cells.U_TAKEN):
                 q[self.base + cell] = 1
-            others = [asyncio.ensure_future(each.main()) for each in (slice_.committer, slice_.reader)]
+            lines = slice_.reader.main(), slice_.reader.ahead()
+            others = [asyncio.ensure_future(each) for each in (slice_.committer.main(), *lines)]
             running = asyncio.ensure_future(slice_._run_lane(slice_.plan.units[0], 1))
             while not running.done():
                 await asyncio.sleep(0.001)
@@ -95,7 +96,7 @@ class Site:
             for each in others:
                 each.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-            for link in (slice_.committer.link, slice_.reader.link):
+            for link in (slice_.committer.link, *slice_.reader.links):
                 link.drop()
             return q[self.base + cells.U_STATE]
 

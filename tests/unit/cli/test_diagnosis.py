@@ -35,8 +35,8 @@ def test_limits() -> None:
     assert diagnosis.cores(shop(17), 2).verdict is Verdict.WARNING
     assert diagnosis.disk("/x", 1 << 30).verdict is Verdict.OK
     assert diagnosis.disk("/x", (1 << 30) - 1).verdict is Verdict.WARNING
-    assert diagnosis.connections(shop(), 100, 88).verdict is Verdict.OK
-    full = diagnosis.connections(shop(), 100, 89)
+    assert diagnosis.connections(shop(), 100, 84).verdict is Verdict.OK
+    full = diagnosis.connections(shop(), 100, 85)
     assert full.verdict is Verdict.BAD and "maxclients" in full.message
 
 

@@ -18,7 +18,7 @@ def test_a_commit_without_an_answer_makes_the_reader_reconnect() -> None:
         topology=SimpleNamespace(durability=None),
         slot=SimpleNamespace(name="billing.0"),
         outage=SimpleNamespace(began=lambda *_: done.append("said")),
-        reader=SimpleNamespace(link=SimpleNamespace(drop=lambda: done.append("reader's connection closed"))),
+        reader=SimpleNamespace(links=[SimpleNamespace(drop=lambda: done.append("reader's connection closed"))]),
         lanes={0: lane},
     )
     wire: Any = SimpleNamespace(close=lambda: done.append("closed"))
