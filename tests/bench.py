@@ -165,8 +165,10 @@ class Bench:
                 self.lane.feed(list(entries), 100.0)
             driving = asyncio.ensure_future(self.lane.drive())
             while not driving.done():
-                if self.slice.committer._dirty:
-                    self.slice.committer._dirty.clear()
+                committer = self.slice.committer
+                if committer._dirty or committer._laden:
+                    committer._dirty.clear()
+                    committer._laden.clear()
                     if self.lane.ended is None and self.lane.ledger.next_commit() is not None:
                         self.commit_once()
                     elif self.lane.ended is not None:

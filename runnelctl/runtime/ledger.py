@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EFFECT_BYTES_HELD = 16 * 1024 * 1024  # of a lane: with more of them not committed, no event is started
 EFFECT_BYTES_OF_ALL = 64 * 1024 * 1024  # of all lanes of a slice: with many, each may hold less
+LADEN_EVENTS = 64  # that have effects
 FULL_PAUSE_S = 0.25
 _REFUSALS = {
     b"TYPE": "{} in Redis is of another type than an emit or a state needs",
@@ -73,6 +74,8 @@ class Ledger:
         if index:
             self.done_id = self.run[index - 1]._id
         self.run = []
+        if self.laden:
+            self.ask()
 
     def pass_over(self, event: Event, effects: list[Effect]) -> None:
         """An event is done by decree of the policy, with these effects."""
@@ -137,6 +140,11 @@ class Ledger:
                 await self.lane.read_anew()
             else:
                 await self.progress()
+
+    @property
+    def laden(self) -> bool:
+        """Whether what waits for a commit keeps the server busy for longer than a word there and back takes."""
+        return len(self.effects) >= LADEN_EVENTS
 
     @property
     def heavy(self) -> bool:

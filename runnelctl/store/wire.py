@@ -150,7 +150,7 @@ class Wire(asyncio.Protocol):
                 self._timer = self._loop.call_later(self._timeout_s, self._check_silence)
         self._waiting.append(future)
         if not self._outgoing:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._outgoing.append(packed)
         return future
 
@@ -164,7 +164,7 @@ class Wire(asyncio.Protocol):
     async def call_now(self, *arguments: Argument) -> Any:
         """As `call`, but written before anything else gets a turn, and not with what else is asked for in this one."""
         future = self.send(*arguments)
-        self._flush()
+        self.flush()
         reply = await future
         if isinstance(reply, ReplyError):
             raise reply
@@ -196,7 +196,7 @@ class Wire(asyncio.Protocol):
 
     # --- inside
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Everything asked for in one turn of the loop goes out in one write."""
         outgoing, self._outgoing = self._outgoing, []
         if outgoing and self._transport is not None and self.lost is None:

@@ -81,6 +81,18 @@ def test_a_commit_carries_all_that_finished_since(desk: Bench) -> None:
     assert commit.keys == ["{shop:orders:0}:own:billing", "{shop:orders:0}:events"]
 
 
+def test_the_end_of_a_run_with_many_effects_asks_for_a_commit_though_one_was_asked_for_before(desk: Bench) -> None:
+    """That one went out before these were done, and its answer may be far: the server need not be idle till then."""
+    asked: list[Any] = []
+    ledger, desk.slice.committer.wake = desk.lane.ledger, asked.append  # type: ignore[method-assign]
+    few, many = 11 + module.LADEN_EVENTS - 2, 11 + module.LADEN_EVENTS - 1
+    done(desk, 11, few, {ordinal: [emit("x")] for ordinal in range(11, few + 1)})
+    assert len(asked) == 1, "when the first was done"
+    done(desk, many, many, {many: [emit("x")]})
+    assert len(asked) == 2
+    assert ledger.laden
+
+
 def test_a_commit_in_the_middle_of_a_run(desk: Bench) -> None:
     ledger, run = desk.lane.ledger, events(desk, 11, 15)
     ledger.open_run(run)
