@@ -155,18 +155,20 @@ class Bench:
         assert commit is not None
         return self.lane.ledger.outcome(self.store.take(commit))
 
-    def drive(self, *entries: list[Any], until: Callable[[], bool] | None = None) -> None:
-        """Feed the entries, run the lane, and stop it when `until` holds or all is committed; to its end."""
+    def drive(self, *entries: list[Any], until: Callable[[], bool] | None = None, lag: int = 0) -> None:
+        """Feed the entries, run the lane, and stop it when `until` holds or all is committed; to its end. A commit
+        takes `lag` more turns of the loop."""
         last = self.lane.ledger.done + len(entries)
         enough = until or (lambda: self.lane.ledger.committed >= last)
 
         async def body() -> None:
             if entries:
                 self.lane.feed(list(entries), 100.0)
-            driving = asyncio.ensure_future(self.lane.drive())
+            driving, turns = asyncio.ensure_future(self.lane.drive()), 0
             while not driving.done():
                 committer = self.slice.committer
-                if committer._dirty or committer._laden:
+                turns = turns + 1 if committer._dirty or committer._laden else 0
+                if turns > lag:
                     committer._dirty.clear()
                     committer._laden.clear()
                     if self.lane.ended is None and self.lane.ledger.next_commit() is not None:

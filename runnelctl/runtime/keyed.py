@@ -109,6 +109,7 @@ class KeyedLane(Lane):
             first = self.order.start()
             if first is not None:
                 keyedfailures.settle_dead(self, first)
+                await suspicion.carry_out(self)
             return False
         return True
 

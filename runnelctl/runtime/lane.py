@@ -45,7 +45,7 @@ class Lane:
         self.intake = Intake(session.cursor, slice_.held)
         self.parking = Parking(self, session.parked)
         self.events_key = keys.events(slice_.topology.name, self.unit.stream, self.unit.partition).encode()
-        self.check_at = 0.0
+        self.check_at, self._rested = 0.0, False
         # The board's clock of an event may be as old as the last look around: little beside the timeout.
         self._turn_s = min(TURN_S, slice_.processor.timeout_ms / 20_000)
         # Up to these ordinals events run one by one: a batch died or failed, and its culprit is looked for.
@@ -58,7 +58,6 @@ class Lane:
         self.thread: ThreadPoolExecutor | None = None
         self.loop: asyncio.AbstractEventLoop
         self._nudge: asyncio.Future[None] | None = None
-        self._rested = False
 
     def make_ledger(self, session: Session) -> Ledger:
         """The books that this kind of lane keeps."""
@@ -67,9 +66,7 @@ class Lane:
     @property
     def hungry(self) -> bool:
         """Whether the reader should ask for more."""
-        if self.stopping or self.resyncing or self.ended is not None:
-            return False
-        return self.intake.has_room
+        return not (self.stopping or self.resyncing) and self.ended is None and self.intake.has_room
 
     @property
     def ahead(self) -> int:
@@ -210,8 +207,11 @@ class Lane:
     async def _handle(self, run: list[Event]) -> None:
         """Take a run to its end, or as far as this lease goes."""
         self.ledger.open_run(run)
-        call = self.slice.call
-        index = failures.settle_dead(self, run) if suspicion.convicted(self) else 0
+        if suspicion.convicted(self):
+            self.ledger.close_run(failures.settle_dead(self, run))
+            await suspicion.carry_out(self)
+            return
+        call, index = self.slice.call, 0
         while index < len(run) and self.ended is None:
             if monotonic() >= self.check_at and not await self.pause():
                 break

@@ -69,6 +69,13 @@ def convicted(lane: Lane) -> bool:
     return is_next and session.sure and session.tries >= lane.slice.processor.retry.attempts
 
 
+async def carry_out(lane: Lane) -> None:
+    """The policy had its way with the suspect: see that this is committed before anything else starts. Did the next
+    event kill the process first, it would be the suspect, and this one had all its tries again: for ever, in turn."""
+    while lane.ended is None and lane.ledger.unsettled:
+        await lane.ledger.progress()
+
+
 async def conclude(lane: Lane) -> bool:
     """If the suspect that this lane tries is done, see that it is committed, and let the others go on: were the machine
     lost in between, the suspect would be charged with it. True: look around first, time has passed."""

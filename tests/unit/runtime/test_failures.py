@@ -336,6 +336,20 @@ def test_an_event_that_surely_killed_its_process_too_often_is_not_tried_again(be
         assert [event_id for event_id, _ in handler.attempts] == ["1-0", "3-0"]
 
 
+def test_nothing_starts_before_the_end_of_who_killed_its_process_is_committed(bench: MakeBench) -> None:
+    """The next one may kill the process, too. Then it is the suspect, and all that is known of this one is forgotten:
+    the two would have their tries in turn, for ever."""
+    committed: list[int] = []
+
+    async def handler(_: Event) -> None:
+        committed.append(made.lane.ledger.committed)
+
+    at = session(suspect=1, tries=2, sure=True, death="killed by SIGSEGV")
+    made = bench(handler, at=at, policy=Policy.IGNORE)
+    made.drive(entry(1), entry(2), lag=5)
+    assert committed == [1]
+
+
 def test_an_event_that_was_only_near_is_tried_before_it_is_convicted(bench: MakeBench) -> None:
     """Several were in flight each time: it may be innocent, and is tried alone."""
     handler = Handler()

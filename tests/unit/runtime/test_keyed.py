@@ -356,6 +356,18 @@ def test_who_killed_its_process_too_often_is_punished_without_another_try(lane: 
     assert (record["type"], record["event"]) == ("ProcessDied", "1-0")
 
 
+def test_no_other_key_starts_before_the_end_of_who_killed_its_process_is_committed(lane: MakeBench) -> None:
+    committed: list[int] = []
+
+    async def handler(_: Event) -> None:
+        committed.append(made.lane.ledger.committed)
+
+    at = session(suspect=1, tries=2, sure=True, death="killed by SIGSEGV")
+    made = lane(handler, at=at, policy=Policy.IGNORE)
+    made.drive(keyed(1, "a"), keyed(2, "b"), lag=5)
+    assert committed == [1]
+
+
 def test_large_events_arrive_a_few_at_a_time(lane: MakeBench) -> None:
     running = most = 0
 
