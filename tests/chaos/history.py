@@ -176,8 +176,9 @@ def read(directory: Path, secret: str) -> History:
         at_once=options.get("concurrency", 1) if options.get("order") == "key" else 0, park=options.get("park", False),
         batch=max(1, options.get("batch", 0)),
     )  # fmt: skip
-    for line in _lines(directory / "effects"):
-        history.effects.append(_effect(line.split()))
+    # In the order in which calls began: one that was stopped in between is written down when it goes on.
+    history.effects = [_effect(line.split()) for line in _lines(directory / "effects")]
+    history.effects.sort(key=lambda effect: effect.start)
     history.changes = [_change(line.split()) for line in _lines(directory / "commits")]
     for path in sorted(directory.glob("intents.*")):
         for line in _lines(path):

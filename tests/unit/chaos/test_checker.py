@@ -517,7 +517,7 @@ def test_recovery_is_measured_where_the_process_worked_and_nothing_else_broke() 
 
 def test_a_directory_reads_as_what_was_written(tmp_path: Path) -> None:
     (tmp_path / "options.json").write_text('{"ttl_ms": 2000, "commit_events": 50, "partitions": 16}')
-    (tmp_path / "effects").write_text(f"sink h0 {A} 1 {P} 1000-0 k0 0 5 7\n")
+    (tmp_path / "effects").write_text(f"sink h0 {B} 2 {P} 1000-0 k0 0 6 6\nsink h0 {A} 1 {P} 1000-0 k0 0 5 7\n")
     (tmp_path / "intents.0").write_text(
         "i k0 0 1 \na k0 0 1000-0 2\ni k0 1 3 raise\nu k0 1 4\ni k0 1 5 raise\nr k0 1 6\n"
     )
@@ -527,7 +527,10 @@ def test_a_directory_reads_as_what_was_written(tmp_path: Path) -> None:
     )
     (tmp_path / "up.h0.out").write_text("the secret word\nthis is a defect\n")
     of = history.read(tmp_path, "secret")
-    assert of.effects == [Effect("sink", "h0", A, 1, P, (1_000, 0), "k0", 0, 5, 7)]
+    assert of.effects == [
+        Effect("sink", "h0", A, 1, P, (1_000, 0), "k0", 0, 5, 7),
+        Effect("sink", "h0", B, 2, P, (1_000, 0), "k0", 0, 6, 6),
+    ]
     assert of.sent["k0", 0].acked == [(1_000, 0)]
     assert (of.sent["k0", 0].doubtful, of.sent["k0", 1].doubtful) == (0, 1)
     assert [entry.raw for entry in of.taken["events"][3]] == [False, True]
