@@ -72,6 +72,7 @@ def convicted(lane: Lane) -> bool:
 async def carry_out(lane: Lane) -> None:
     """The policy had its way with the suspect: see that this is committed before anything else starts. Did the next
     event kill the process first, it would be the suspect, and this one had all its tries again: for ever, in turn."""
+    lane.idle()
     while lane.ended is None and lane.ledger.unsettled:
         await lane.ledger.progress()
 
@@ -100,6 +101,7 @@ async def careful_size(lane: Lane, size: int) -> int:
         return size
     if suspect > ledger.done + 1:
         return min(size, suspect - ledger.done - 1)
+    lane.idle()  # for as long as it takes: were Redis away, the last event would be put down for running so long
     if ledger.done > ledger.committed:
         await ledger.progress()
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from runnelctl.core.model import Policy
 from runnelctl.event import Event
+from runnelctl.runtime import board as cells
 from tests.bench import Bench, entry, session
 
 MakeBench = Callable[..., Bench]
@@ -46,6 +49,27 @@ def test_a_suspect_has_the_slice_until_it_is_committed(bench: MakeBench, monkeyp
     monkeypatch.setattr(made.store, "take", seen)
     made.drive(entry(1), entry(2), until=lambda: made.lane.ledger.committed == 2)
     assert tried[:2] == [(0, True), (1, True)], "announced, then committed"
+
+
+@pytest.mark.parametrize("at", [session(suspect=3, tries=1), session(suspect=1, tries=3, sure=True)])
+def test_while_a_commit_is_awaited_before_or_after_a_suspect_nothing_counts_as_being_in_the_handler(
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch, at: Any
+) -> None:
+    """Redis may be away for longer than a handler may take: that would be one more death, and put down to the last
+    event that ran."""
+    since = []
+    made = bench(handler, at=at, policy=Policy.IGNORE)
+    made.slice.board.d[made.lane.base + cells.U_SINCE] = 5.0  # an event ran before
+    take = made.store.take
+
+    def seen(commit: Any) -> list[Any]:
+        since.append(made.slice.board.d[made.lane.base + cells.U_SINCE])
+        return take(commit)
+
+    monkeypatch.setattr(made.store, "take", seen)
+    made.lane.check_at = math.inf
+    made.drive(entry(1), entry(2), entry(3), lag=5)
+    assert since[:2] == [0.0, 0.0]
 
 
 def test_while_there_is_no_room_for_what_a_suspect_emitted_the_others_go_on(bench: MakeBench) -> None:
