@@ -154,6 +154,7 @@ class Committer:
     async def _answers(
         self, wire: Wire, sent: list[Sent], vouching: list[asyncio.Future[Any]], *, a_round: bool
     ) -> None:
+        """Wait for the replies to commits that went out together, and see to what follows from each."""
         trouble: Exception | None = None
         short = await self._short(vouching) if vouching else False
         for lane, commit, size, future in sent:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from runnelctl.core.keyorder import Flight, KeyOrder
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import keyedfailures, suspicion, workload
+from runnelctl.runtime import keyedfailures, sessions, suspicion, workload
 from runnelctl.runtime.intake import window_events
 from runnelctl.runtime.keyedflights import Flights
 from runnelctl.runtime.keyedledger import WINDOW, KeyedLedger
@@ -109,7 +109,7 @@ class KeyedLane(Lane):
             first = self.order.start()
             if first is not None:
                 keyedfailures.settle_dead(self, first)
-                await suspicion.carry_out(self)
+                await sessions.settle(self)
             return False
         return True
 

@@ -209,7 +209,7 @@ class Lane:
         self.ledger.open_run(run)
         if suspicion.convicted(self):
             self.ledger.close_run(failures.settle_dead(self, run))
-            await suspicion.carry_out(self)
+            await sessions.settle(self)
             return
         call, index = self.slice.call, 0
         while index < len(run) and self.ended is None:
@@ -260,9 +260,7 @@ class Lane:
         read = ledger.done + self.ahead
         known = Known(ledger.committed, read, intake.fetched, self.session.added)
         intake.restart(intake.fetched)
-        self.idle()
-        while self.ended is None and ledger.unsettled:
-            await ledger.progress()
+        await sessions.settle(self)
         if self.ended is not None:
             return
         session = await sessions.read_again(self, known)

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 PAUSE_S = 0.1
 
 
+async def settle(lane: Lane) -> None:
+    """Wait until all that is done is committed, or the lane is over. Nothing of it may be in a handler."""
+    lane.idle()
+    while lane.ended is None and lane.ledger.unsettled:
+        await lane.ledger.progress()
+
+
 async def read(slice_: Slice, unit: Unit) -> Session:
     """The unit's own hash, asked for until Redis answers."""
     while True:

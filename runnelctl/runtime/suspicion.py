@@ -63,18 +63,12 @@ class Trial:
 
 
 def convicted(lane: Lane) -> bool:
-    """The next event killed its process as often as it may, at least once with nothing else in flight."""
+    """The next event killed its process as often as it may, at least once with nothing else in flight. What the policy
+    makes of it has to be committed before anything else starts: did the next one kill the process first, that would be
+    the suspect, and this one had all its tries again, for ever, in turn."""
     session = lane.session
     is_next = session.suspect == lane.ledger.done + 1
     return is_next and session.sure and session.tries >= lane.slice.processor.retry.attempts
-
-
-async def carry_out(lane: Lane) -> None:
-    """The policy had its way with the suspect: see that this is committed before anything else starts. Did the next
-    event kill the process first, it would be the suspect, and this one had all its tries again: for ever, in turn."""
-    lane.idle()
-    while lane.ended is None and lane.ledger.unsettled:
-        await lane.ledger.progress()
 
 
 async def conclude(lane: Lane) -> bool:
