@@ -45,7 +45,7 @@ class Trimmer:
             stream = self.host.plan.stream(unit)
             if stream.name not in readers:
                 readers[stream.name] = await trimming.readers(wire, self.host.plan.topology, stream)
-            more = True
+            count, more = self._count(unit), True  # before it: what is passed meanwhile may have come too late
             try:
                 while more:
                     _, more = await trimming.trim(
@@ -54,7 +54,7 @@ class Trimmer:
             except ReplyError as error:
                 self.log.warning("retention of %s:%d: %s", unit.stream, unit.partition, error)
             self._due[unit.index] = now + EVERY_S
-            self._next_count[unit.index] = self._count(unit) + EVERY_EVENTS
+            self._next_count[unit.index] = count + EVERY_EVENTS
 
     def _is_due(self, unit: Unit, now: float) -> bool:
         q, base = self.host.board.q, self.host.board.unit(unit.index)

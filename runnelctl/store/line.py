@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +18,7 @@ import hiredis
 
 from runnelctl.store import tls
 from runnelctl.store.endpoint import Endpoint
-from runnelctl.store.sentinel import locate
+from runnelctl.store.sentinel import AGAIN_S, NOT_PRIMARY, locate
 
 Word = str | bytes | int
 Reading = Callable[[Any], Any]
@@ -69,6 +70,10 @@ class Commands:
 
     def eval(self, text: str, numkeys: int, *words: Word) -> Any:
         return self._do(_as_it_is, "EVAL", text, numkeys, *words)
+
+
+class _IsReplicaError(ConnectionError):
+    """Of a server that the Sentinels name."""
 
 
 class Line(Commands):
@@ -135,7 +140,19 @@ class Line(Commands):
         return replies
 
     def _connect(self) -> None:
-        """Connect, authenticate, select the database and name the client; nothing is left open if that fails."""
+        """Connect; if the Sentinels name a replica, until they name the primary, as long as connecting may take."""
+        until = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return self._greet()
+            except _IsReplicaError:
+                self.close()
+                if time.monotonic() + AGAIN_S >= until:
+                    raise
+            time.sleep(AGAIN_S)
+
+    def _greet(self) -> None:
+        """Connect, authenticate, select the database and name the client. `ask` hangs up if it fails."""
         endpoint = locate(self._endpoint)
         self._reader = hiredis.Reader()
         if endpoint.path:
@@ -159,7 +176,7 @@ class Line(Commands):
             if isinstance(reply, hiredis.ReplyError):
                 raise reply
         if self._endpoint.service and replies[-1][0] != b"master":
-            raise ConnectionError("the server that the Sentinels name is a replica: a failover is under way")
+            raise _IsReplicaError(NOT_PRIMARY)
 
 
 class Pipeline(Commands):

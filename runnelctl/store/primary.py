@@ -1,8 +1,12 @@
-"""redis-py's connections, but each looks up the primary with the Sentinels before it connects, and makes sure of it."""
+"""redis-py's connections, but each looks up the primary with the Sentinels before it connects, and makes sure of it.
+
+While the Sentinels name a replica it looks again, as long as connecting may take (see AGAIN_S).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import redis
@@ -12,9 +16,11 @@ from redis.asyncio import connection as aio
 
 from runnelctl.errors import RedisUnreachable
 from runnelctl.store.endpoint import Endpoint
-from runnelctl.store.sentinel import locate
+from runnelctl.store.sentinel import AGAIN_S, NOT_PRIMARY, locate
 
-_NOT_PRIMARY = "the server that the Sentinels name is a replica: a failover is under way"
+
+class _IsReplicaError(exceptions.ConnectionError):
+    """Of a server that the Sentinels name."""
 
 
 def _located(endpoint: Endpoint) -> Endpoint:
@@ -35,11 +41,22 @@ class _Primary(redis.Connection):
         self.host, self.port = found.host, found.port
         return super()._connect()  # type: ignore[no-untyped-call]
 
+    def connect_check_health(self, *arguments: Any, **named: Any) -> None:
+        until = time.monotonic() + (self.socket_connect_timeout or 0.0)
+        while True:
+            try:
+                super().connect_check_health(*arguments, **named)
+                return
+            except _IsReplicaError:
+                if time.monotonic() + AGAIN_S >= until:
+                    raise
+            time.sleep(AGAIN_S)
+
     def on_connect_check_health(self, check_health: bool = True) -> None:
         super().on_connect_check_health(check_health)
         self.send_command("ROLE", check_health=False)  # type: ignore[no-untyped-call]
         if self.read_response()[0] != b"master":
-            raise exceptions.ConnectionError(_NOT_PRIMARY)
+            raise _IsReplicaError(NOT_PRIMARY)
 
 
 class _PrimaryTls(_Primary, redis.SSLConnection):
@@ -56,11 +73,22 @@ class _PrimaryAsync(redis.asyncio.Connection):
         self.host, self.port = found.host, found.port
         await super()._connect()  # type: ignore[no-untyped-call]
 
+    async def connect_check_health(self, *arguments: Any, **named: Any) -> None:
+        until = time.monotonic() + (self.socket_connect_timeout or 0.0)
+        while True:
+            try:
+                await super().connect_check_health(*arguments, **named)
+                return
+            except _IsReplicaError:
+                if time.monotonic() + AGAIN_S >= until:
+                    raise
+            await asyncio.sleep(AGAIN_S)
+
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         await super().on_connect_check_health(check_health)
         await self.send_command("ROLE", check_health=False)
         if (await self.read_response())[0] != b"master":
-            raise exceptions.ConnectionError(_NOT_PRIMARY)
+            raise _IsReplicaError(NOT_PRIMARY)
 
 
 class _PrimaryAsyncTls(_PrimaryAsync, aio.SSLConnection):

@@ -19,6 +19,10 @@ from runnelctl.store.endpoint import Endpoint
 from runnelctl.store.tls import tls_context
 
 ANSWER_S = 0.5  # for one Sentinel, connecting included
+#: They tell each other every two seconds: until then some name a server that is a replica by now. Who connects looks
+#: again after so many seconds, until its time for connecting is over.
+AGAIN_S = 0.1
+NOT_PRIMARY = "the server that the Sentinels name is a replica: a failover is under way"
 _LARGEST_REPLY = 64 * 1024
 
 #: Sentinels that did not answer the last time: asked last, so that a dead one costs its half second once.

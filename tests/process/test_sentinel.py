@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ import redis
 import runnelctl
 from runnelctl import errors
 from runnelctl.core import keys
+from runnelctl.store import connect
+from runnelctl.store.endpoint import parse
 from tests import servers
 from tests.process.ups import Up, command, project, status
 from tests.servers import Server
@@ -111,6 +115,35 @@ def test_everybody_follows_the_primary(watched: Watched, tmp_path: Path, app_nam
     finally:
         sender.enough.set()
         up.close()
+
+
+def test_who_connects_waits_while_the_sentinels_name_a_replica(watched: Watched) -> None:
+    endpoint = parse(watched.url)
+    primary = redis.Redis(port=watched.primary.port, decode_responses=True)
+
+    def refused() -> int:
+        return int(primary.info("commandstats").get("cmdstat_role", {"calls": 0})["calls"])
+
+    async def asynchronous() -> None:
+        async with connect.client_async(endpoint) as client:
+            await client.ping()
+
+    def blocking() -> None:
+        with connect.client(endpoint) as client:
+            client.ping()
+
+    def few() -> None:
+        with connect.line(endpoint) as line:
+            line.time()
+
+    with primary, ThreadPoolExecutor(1) as pool:
+        for ask in (few, blocking, lambda: asyncio.run(asynchronous())):
+            before = refused()
+            primary.replicaof("127.0.0.1", watched.replica.port)
+            asked = pool.submit(ask)
+            wait_until(lambda before=before: refused() > before, message="it to ask for the role")  # type: ignore[misc]
+            primary.replicaof("NO", "ONE")
+            asked.result(30)
 
 
 def test_a_commit_counts_once_a_replica_has_it(tmp_path: Path, app_name: str) -> None:
