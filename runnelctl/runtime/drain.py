@@ -15,6 +15,7 @@ from runnelctl.core.plan import Unit
 from runnelctl.runtime import board as cells
 from runnelctl.runtime import halts
 from runnelctl.runtime.host import Host
+from runnelctl.runtime.leadership import Leadership
 from runnelctl.runtime.tenure import Tenure
 from runnelctl.store.leases import unit_keys
 from runnelctl.store.wire import ReplyError, Wire
@@ -39,8 +40,8 @@ class Sight:
 class Drain:
     """See the module."""
 
-    def __init__(self, host: Host, tenure: Tenure) -> None:
-        self.host, self.tenure = host, tenure
+    def __init__(self, host: Host, tenure: Tenure, leadership: Leadership) -> None:
+        self.host, self.tenure, self.leadership = host, tenure, leadership
         self._targets: dict[int, Position] | None = None
         self._rounds_left = len(host.plan.processors)
         self._start: dict[int, Sight] = {}
@@ -65,12 +66,13 @@ class Drain:
         return cells.OUTCOME_DRAINED if self._begun() else cells.OUTCOME_NONE
 
     def _begun(self) -> bool:
-        """Whether every task `on: start` of this host has begun: a drain waits for what runs, not for what is to."""
+        """Whether every task `on: start` has begun here, or is another host's to lead: a drain waits for what runs, not
+        for what is to."""
         board, tasks = self.host.board, self.host.plan.tasks
         return all(
-            board.q[board.task(number) + cells.T_BEGUN]
+            board.q[board.task(number) + cells.T_BEGUN] or number in self.leadership.elsewhere
             for number, task in enumerate(tasks)
-            if task.on_start and not task.leader
+            if task.on_start and number not in self.host.plan.gone_tasks
         )
 
     async def _sights(self, wire: Wire) -> dict[int, Sight]:

@@ -46,7 +46,7 @@ class Keeper:
         self.log = logging.getLogger("runnelctl.keeper")
         self.tenure = Tenure(host, self.log)
         self.leadership = leadership.Leadership(host, self.log)
-        self.drain = Drain(host, self.tenure) if host.drain else None
+        self.drain = Drain(host, self.tenure, self.leadership) if host.drain else None
         self.stall = Stall(host, self.log)
         self.rolling = Rolling(host)
         self.trimmer = Trimmer(host, self.log)

@@ -52,6 +52,8 @@ class Leadership:
         self._led = [
             _Led(number, task, host.board.task(number)) for number, task in enumerate(host.plan.tasks) if task.leader
         ]
+        #: By their numbers, those that another host is to lead, as far as was seen.
+        self.elsewhere: set[int] = set()
         self._able: list[str] = []
         self._unsatisfied = False
 
@@ -117,6 +119,10 @@ class Leadership:
         now = (leader.member, 0) if leader.member in capacity else None
         (target,) = assign(capacity, [now], led.number)
         ours = target is not None and target[0] == me and led.number not in self.host.plan.gone_tasks
+        if target is not None and target[0] != me:
+            self.elsewhere.add(led.number)
+        else:
+            self.elsewhere.discard(led.number)
         if q[led.base + cells.T_HELD]:
             if not ours or leader.epoch != q[led.base + cells.T_EPOCH]:
                 self._give_up(led)

@@ -29,7 +29,7 @@ processors:
     policy: QUARANTINE
     dead_letter: true
     retry: {{attempts: 2, backoff: 1ms}}
-    timeout: 500ms
+    timeout: 3s
     middleware: [handlers:evens, handlers:told]
 """
 

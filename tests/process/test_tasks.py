@@ -179,6 +179,19 @@ def test_a_leader_is_followed_by_another_at_once_and_after_its_death(
     assert up.process.poll() is None
 
 
+def test_a_drain_waits_for_the_lead_unless_another_host_has_it(
+    tmp_path: Path, valkey: Server, app_name: str, start_up: Callable[..., Up]
+) -> None:
+    make(tmp_path, app_name, valkey.url, LED)
+    (tmp_path / "jobs.py").write_text("import time\ntime.sleep(1)\n" + JOBS)  # longer than there is to drain
+    assert ups.command(tmp_path, "up", "--drain").returncode == 0
+    assert len(notes(tmp_path, "first")) == 1
+    start_up(tmp_path).wait_ready()
+    wait_until(lambda: len(notes(tmp_path, "first")) == 2)
+    assert ups.command(tmp_path, "up", "--drain").returncode == 0
+    assert len(notes(tmp_path, "first")) == 2
+
+
 def test_a_planned_hand_over_neither_misses_nor_doubles_a_tick(
     tmp_path: Path, valkey: Server, app_name: str, start_up: Callable[..., Up]
 ) -> None:
