@@ -67,10 +67,10 @@ def write(file: Path, name: str, redis: str, partitions: int, case: Case) -> Non
     file.write_text(TOPOLOGY.format(handler=case.handler, more=case.more, **fields))
 
 
-def fill(file: Path, events: int) -> None:
-    """Send events of about 100 bytes, 1,000 users, uniform."""
+def fill(file: Path, events: int, *, drawn: bool = False) -> None:
+    """Send events of about 100 bytes, of 1,000 users: each in turn, or drawn as if at random."""
     with runnelctl.connect_sync(file) as client:
-        client.send_many("events", (record(n) for n in range(events)))
+        client.send_many("events", (record(n, drawn) for n in range(events)))
 
 
 def raw(how: str, address: str, name: str, partitions: int, events: int) -> dict[str, float]:
@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--case", choices=CASES, default="noop")
+    parser.add_argument("--keys", choices=("even", "drawn"), default="even", help="users in turn, or as if at random")
     options = parser.parse_args()
     case = CASES[options.case]
     directory = Path(tempfile.mkdtemp(prefix="bench-"))
@@ -130,7 +131,7 @@ def main() -> None:
     write(file, name, "embedded", options.partitions, case)
     rounds: list[tuple[dict[str, float], dict[str, float]]] = []
     with reach("embedded", name) as reached, connect.client(reached.endpoint) as client:
-        fill(file, options.events)
+        fill(file, options.events, drawn=options.keys == "drawn")
         for number in range(options.rounds):
             size = options.partitions, options.events
             if case.against == "noop":

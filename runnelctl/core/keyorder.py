@@ -122,28 +122,33 @@ class Passed:
     """What is done with: everything up to the watermark, and some events above it.
 
     Books of what is done and of what others were told lie apart by what is done and untold, so both are kept in one:
-    `tell` moves `told`, an ordinal, and `at`, its id, as far as they may go.
+    `tell` moves `told`, an ordinal, and `at`, its id, as far as they may go. Whoever puts something into `ids` by hand
+    calls `advance` after.
     """
 
     def __init__(self, watermark: int, at: bytes) -> None:
         self.watermark = self.told = watermark
         self.at = at
-        self._ids: dict[int, bytes] = {}  # of events above `told`
+        self.ids: dict[int, bytes] = {}  # of events above `told`
 
     def add(self, flights: Iterable[Flight]) -> None:
         """More events are done with."""
-        ids, watermark = self._ids, self.watermark
         for flight in flights:
-            ids[flight.ordinal] = flight.event._id
-            for other in flight.joined:
-                ids[other.ordinal] = other.event._id
-        while watermark + 1 in ids:
-            watermark += 1
-        self.watermark = watermark
+            for each in (flight, *flight.joined):
+                self.ids[each.ordinal] = each.event._id
+        self.advance()
 
-    def tell(self, untold: Iterable[Flight] = ()) -> list[bytes]:
-        """Everything that is done is told, but for the `untold`. Returns the ids above `told`, in their order."""
-        ids = self._ids
+    def advance(self) -> None:
+        """Move the watermark as far as it may go."""
+        ids, following = self.ids, self.watermark + 1
+        while following in ids:
+            following += 1
+        self.watermark = following - 1
+
+    def tell(self, untold: Iterable[Flight] = ()) -> tuple[list[bytes], bytes]:
+        """Everything that is done is told, but for the `untold`. Returns the ids above `told`, in any order, and the
+        last of them; b"" if there is none."""
+        ids = self.ids
         kept = {each.ordinal for flight in untold for each in (flight, *flight.joined)}
         end = min(self.watermark, min(kept) - 1) if kept else self.watermark
         if end > self.told:
@@ -151,4 +156,5 @@ class Passed:
             for ordinal in range(self.told + 1, end + 1):
                 del ids[ordinal]
             self.told = end
-        return [ids[ordinal] for ordinal in sorted(ids) if ordinal not in kept] if ids else []
+        above = ids if not kept else {ordinal: each for ordinal, each in ids.items() if ordinal not in kept}
+        return list(above.values()), above[max(above)] if above else b""

@@ -32,6 +32,7 @@ class Flights:
         self._aloft = 0  # how many of them are in a handler
         self._landed: list[Flight] = []  # the others, in the order in which they ended
         self._events = max(1, lane.batch_size)  # of one flight, at most
+        self._most, self._ledger = lane.slice.commit_events, lane.ledger  # of events not committed; who counts them
         self._workers = 0
         self._idle: list[asyncio.Future[None]] = []  # of workers that have nothing to do
         self._linked = self._over = False
@@ -125,8 +126,15 @@ class Flights:
     def _depart(self, now: float, before: Flight | None) -> Flight | None:
         """The next flight of a worker whose flight `before` is done; None if nothing may start now. Then somebody pumps
         when something may."""
-        lane = self.lane
-        if not self._may_depart(now):
+        lane, flying = self.lane, self.flying
+        # What is in here is paid per event. With those that a commit is still to hold, no more may start than a death
+        # may repeat: the next commit makes room. Whatever else may stop a departure has put `check_at` back.
+        if (
+            self._aloft >= self.allowed
+            or self.held
+            or len(flying) * self._events >= self._most - self._ledger.uncommitted
+            or (now >= lane.check_at and not self._look(now))
+        ):
             if before is not None:
                 lane.order.done(before)
             return None
@@ -137,9 +145,10 @@ class Flights:
         if flight is None:
             return None
         if self._events > 1 and not flight.alone and self.allowed > 1:
-            lane.order.join(flight, min(self._events, self._room) - 1)
+            room = self._most - self._ledger.uncommitted - len(flying) * self._events
+            lane.order.join(flight, min(self._events, room) - 1)
         flight.since = now
-        self.flying[ordinal := flight.ordinal] = flight
+        flying[ordinal := flight.ordinal] = flight
         if not self._aloft or flight.joined or ordinal < self._first:
             self._show_start(flight)
         elif ordinal > self._last:
@@ -150,23 +159,10 @@ class Flights:
             self._pump_soon()  # if this handler waits for something, another worker goes on
         return flight
 
-    def _may_depart(self, now: float) -> bool:
-        lane = self.lane
-        if self.held or self._aloft >= self.allowed or lane.stopping or lane.resyncing or lane.ended is not None:
-            return False
-        if self._room <= 0:
-            return False  # the next commit makes room
-        return now < lane.check_at or self._look(now)
-
-    @property
-    def _room(self) -> int:
-        """How many events may start: with those that a commit is still to hold, no more than a death may repeat."""
-        lane = self.lane
-        return lane.slice.commit_events - lane.ledger.uncommitted - len(self.flying) * self._events
-
     def _look(self, now: float) -> bool:
         """A look around was due: whether a flight may start. If the lease's drive has to decide, it is awake now."""
-        if not self.lane.look_around(now):
+        lane = self.lane
+        if lane.stopping or lane.resyncing or lane.ended is not None or not lane.look_around(now):
             return False
         if not self._had_turn:
             self._pump_soon()  # handlers that never wait would keep the loop to themselves

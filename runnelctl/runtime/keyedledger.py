@@ -60,7 +60,8 @@ class KeyedLedger(Ledger):
         if event._id not in self.remembered:
             return False
         del self.remembered[event._id]
-        self._pass((Flight(ordinal, None, event),))
+        self._passed.add((Flight(ordinal, None, event),))
+        self.done = self._passed.watermark
         if self.done > self.committed:
             self.mark_dirty(monotonic())
         return True
@@ -69,17 +70,21 @@ class KeyedLedger(Ledger):
         """Flights are done, in this order."""
         if self._void:
             return
-        self._pass(flights)
+        passed, ids = self._passed, self._passed.ids
         self._finished += flights
         self.uncommitted += len(flights)
-        for flight in flights:
+        for flight in flights:  # what is in here is paid per event
+            ids[flight.ordinal] = flight.event._id
             flight.event = None  # records must not wait for a commit
             if flight.joined:
                 self.uncommitted += len(flight.joined)
                 for other in flight.joined:
+                    ids[other.ordinal] = other.event._id
                     other.event = None
             if flight.effects:
                 self.effects.append((flight.ordinal, b"", flight.effects))
+        passed.advance()
+        self.done = passed.watermark
         if not self.dirty_since:
             self.mark_dirty(monotonic())
         elif self.uncommitted >= self._plenty:
@@ -105,10 +110,6 @@ class KeyedLedger(Ledger):
             self._finished.append(Flight(_NO_ORDINAL, None, None, effects=effects))
             self.mark_dirty(monotonic())
 
-    def _pass(self, flights: Sequence[Flight]) -> None:
-        self._passed.add(flights)
-        self.done = self._passed.watermark
-
     # --- what Ledger asks
 
     def _aside(self, done: int) -> bool:
@@ -121,11 +122,11 @@ class KeyedLedger(Ledger):
             return self.committed, self.cursor
         self._next_at = (monotonic() // COMMIT_GAP_S + 1) * COMMIT_GAP_S
         self._pack(packing)
-        ids = self._passed.tell([flight for flight in self._finished if flight.ordinal != _NO_ORDINAL])
+        ids, last = self._passed.tell([flight for flight in self._finished if flight.ordinal != _NO_ORDINAL])
         above = b" ".join([*ids, *self.remembered])
         if above != self._above:
             self._above = above
-            packing.add(("A", self._names[0], (above, ids[-1] if ids else b"")))
+            packing.add(("A", self._names[0], (above, last)))
         return self._passed.told, self._passed.at
 
     def _pack(self, packing: Packing) -> None:

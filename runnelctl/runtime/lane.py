@@ -251,6 +251,8 @@ class Lane:
         else:
             self.idle()  # another lane's handler may block the loop now, and that would be put down to our last event
             await asyncio.sleep(0)
+            if self.ended is not None or self.stopping or self.resyncing:
+                return False  # who said so put `check_at` back, and it must stay there
         self.check_at = min(monotonic() + self._turn_s, deadline)
         return True
 

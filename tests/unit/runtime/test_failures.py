@@ -453,6 +453,21 @@ def test_between_turns_nothing_is_in_flight(bench: MakeBench) -> None:
     assert set(pauses) == {0.0}
 
 
+@pytest.mark.parametrize("over", ["stop", "resync", "end"])
+def test_what_is_over_while_the_others_have_their_turn_stays_over(bench: MakeBench, over: str) -> None:
+    lane = bench(Handler().each).lane
+
+    async def scene() -> None:
+        step = asyncio.ensure_future(lane.pause())
+        await asyncio.sleep(0)
+        assert not step.done(), "others run now"
+        getattr(lane, over)(*[cells.STATE_LOST] * (over == "end"))
+        assert await step is False
+        assert lane.check_at == 0.0, "nobody takes a look around for granted"
+
+    asyncio.run(scene())
+
+
 def test_after_the_last_event_nothing_is_in_flight(bench: MakeBench) -> None:
     made = bench(Handler().each)
     made.drive(entry(1))
