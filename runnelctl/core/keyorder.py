@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 Key = bytes | str | None  # only compared
+_FREE: deque[Any] = deque()  # stands for what waits behind a key that is not busy
 
 
 class Flight(msgspec.Struct, order=True, gc=False):
@@ -67,10 +68,11 @@ class KeyOrder:
         """The next event of the partition."""
         self._size += 1
         key, behind = flight.key, self._behind
-        if key not in behind:
+        waiting = behind.get(key, _FREE)
+        if waiting is _FREE:
             behind[key] = None
             heappush(self._ready, flight)
-        elif (waiting := behind[key]) is None:
+        elif waiting is None:
             behind[key] = deque((flight,))
         else:
             waiting.append(flight)
