@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
-LOOK_S = 0.05  # seldom: a look at 1,024 partitions is work for the server
+LOOK_S = 0.02
 PATIENCE_S = 60.0
 
 
