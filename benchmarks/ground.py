@@ -118,8 +118,8 @@ class Ground:
         self, partitions: int, events: int, processor: str = "p", stream: str = "s", look_s: float = LOOK_S
     ) -> dict[str, float]:
         """`up` on what is in a stream from its beginning: speed and CPU, in µs per event, of the processor's slices and
-        of the server, between 20 and 90 % of it. It is looked at every `look_s`, which is work for the server, too: with
-        1,024 partitions about 2 ms each time."""
+        of the server, between 20 and 90 % of it. Each look, every `look_s`, is work for the server: about 2 ms for
+        1,024 partitions."""
         owns = [keys.own(self.name, stream, partition, processor) for partition in range(partitions)]
         with self.client.pipeline(transaction=False) as pipe:
             for partition, own in enumerate(owns):

@@ -103,7 +103,7 @@ T_SKIPPED = 14  # tasks process: ticks left out, since it still ran
 T_RAN_AT = 15  # tasks process: when the last run began, ms of the wall clock
 T_TOOK_MS = 16  # tasks process: how long the last run that ended took
 T_RESULT = 17  # tasks process: a RESULT_ below, of the last run that ended
-T_BEGUN = 18  # tasks process: 1 once a task `on: start` has begun, under this leadership where it has a leader
+T_BEGUN = 18  # tasks process: 1 once a task `on: start` has begun, under this lead if it has one; -1 if refused
 
 RESULT_NONE, RESULT_OK, RESULT_FAILED, RESULT_TIMED_OUT, RESULT_DIED = range(5)
 

@@ -70,7 +70,7 @@ class Drain:
         for what is to."""
         board, tasks = self.host.board, self.host.plan.tasks
         return all(
-            board.q[board.task(number) + cells.T_BEGUN] or number in self.leadership.elsewhere
+            board.q[board.task(number) + cells.T_BEGUN] > 0 or number in self.leadership.elsewhere
             for number, task in enumerate(tasks)
             if task.on_start and number not in self.host.plan.gone_tasks
         )

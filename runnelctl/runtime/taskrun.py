@@ -37,6 +37,7 @@ class Run:
 
     tick: int | None
     askers: list[str] = field(default_factory=list)
+    at_start: bool = False  # it is the run of a task `on: start`
     late: bool = False  # it was due again meanwhile, and that has been said
 
 
@@ -120,9 +121,8 @@ class TaskRun:
         if self.task.leader and not self._cell(cells.T_WANTED):
             return
         if self.task.on_start:
-            if not self._cell(cells.T_BEGUN):
-                self._q[self._base + cells.T_BEGUN] = 1
-                self._begin(Run(None))
+            if not self._cell(cells.T_BEGUN) and self._running is None:
+                self._begin(Run(None, at_start=True))
             return
         now_ms = self._now_ms()
         turn = schedule.turn(
@@ -182,6 +182,9 @@ class TaskRun:
         self._claiming = self.task.leader
         claimed = not self.task.leader or await self._claim(run)
         self._claiming = False
+        if run.at_start and (claimed or self._leads()):
+            # Refused, it is not tried again under this lead: the keeper has yet to hear that it is another's.
+            self._q[self._base + cells.T_BEGUN] = 1 if claimed else -1
         if claimed:
             self._q[self._base + cells.T_RAN_AT] = int(time.time() * 1000)
             began = self._d[self._base + cells.T_SINCE] = monotonic()
