@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 
 Key = bytes | str | None  # only compared
-_FREE: deque[Any] = deque()  # stands for what waits behind a key that is not busy
 
 
 class Flight(msgspec.Struct, order=True, gc=False):
@@ -68,11 +67,10 @@ class KeyOrder:
         """The next event of the partition."""
         self._size += 1
         key, behind = flight.key, self._behind
-        waiting = behind.get(key, _FREE)
-        if waiting is _FREE:
+        if key not in behind:
             behind[key] = None
             heappush(self._ready, flight)
-        elif waiting is None:
+        elif (waiting := behind[key]) is None:
             behind[key] = deque((flight,))
         else:
             waiting.append(flight)
@@ -124,33 +122,29 @@ class Passed:
     """What is done with: everything up to the watermark, and some events above it.
 
     Books of what is done and of what others were told lie apart by what is done and untold, so both are kept in one:
-    `tell` moves `told`, an ordinal, and `at`, its id, as far as they may go. Whoever puts something into `ids` by hand
-    calls `advance` after.
+    `tell` moves `told`, an ordinal, and `at`, its id, as far as they may go.
     """
 
     def __init__(self, watermark: int, at: bytes) -> None:
         self.watermark = self.told = watermark
         self.at = at
-        self.ids: dict[int, bytes] = {}  # of events above `told`
+        self._ids: dict[int, bytes] = {}  # of events above `told`
 
     def add(self, flights: Iterable[Flight]) -> None:
         """More events are done with."""
+        ids, watermark = self._ids, self.watermark
         for flight in flights:
-            for each in (flight, *flight.joined):
-                self.ids[each.ordinal] = each.event._id
-        self.advance()
-
-    def advance(self) -> None:
-        """Move the watermark as far as it may go."""
-        ids, following = self.ids, self.watermark + 1
-        while following in ids:
-            following += 1
-        self.watermark = following - 1
+            ids[flight.ordinal] = flight.event._id
+            for other in flight.joined:
+                ids[other.ordinal] = other.event._id
+        while watermark + 1 in ids:
+            watermark += 1
+        self.watermark = watermark
 
     def tell(self, untold: Iterable[Flight] = ()) -> tuple[list[bytes], bytes]:
         """Everything that is done is told, but for the `untold`. Returns the ids above `told`, in any order, and the
         last of them; b"" if there is none."""
-        ids = self.ids
+        ids = self._ids
         kept = {each.ordinal for flight in untold for each in (flight, *flight.joined)}
         end = min(self.watermark, min(kept) - 1) if kept else self.watermark
         if end > self.told:

@@ -127,14 +127,9 @@ class Flights:
         """The next flight of a worker whose flight `before` is done; None if nothing may start now. Then somebody pumps
         when something may."""
         lane, flying = self.lane, self.flying
-        # What is in here is paid per event. With those that a commit is still to hold, no more may start than a death
-        # may repeat: the next commit makes room. Whatever else may stop a departure has put `check_at` back.
-        if (
-            self._aloft >= self.allowed
-            or self.held
-            or len(flying) * self._events >= self._most - self._ledger.uncommitted
-            or (now >= lane.check_at and not self._look(now))
-        ):
+        # What is in here is paid per event. A lane that is to stop, or over, has put `check_at` back.
+        due = now >= lane.check_at
+        if self._aloft >= self.allowed or self.held or self._room <= 0 or (due and not self._look(now)):
             if before is not None:
                 lane.order.done(before)
             return None
@@ -145,8 +140,7 @@ class Flights:
         if flight is None:
             return None
         if self._events > 1 and not flight.alone and self.allowed > 1:
-            room = self._most - self._ledger.uncommitted - len(flying) * self._events
-            lane.order.join(flight, min(self._events, room) - 1)
+            lane.order.join(flight, min(self._events, self._room) - 1)
         flight.since = now
         flying[ordinal := flight.ordinal] = flight
         if not self._aloft or flight.joined or ordinal < self._first:
@@ -158,6 +152,12 @@ class Flights:
         if not self._linked and self._aloft < self.allowed and lane.order.ready:
             self._pump_soon()  # if this handler waits for something, another worker goes on
         return flight
+
+    @property
+    def _room(self) -> int:
+        """How many events may start: with those that a commit is still to hold, no more than a death may repeat. The
+        next commit makes room."""
+        return self._most - self._ledger.uncommitted - len(self.flying) * self._events
 
     def _look(self, now: float) -> bool:
         """A look around was due: whether a flight may start. If the lease's drive has to decide, it is awake now."""

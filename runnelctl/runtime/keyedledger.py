@@ -60,8 +60,7 @@ class KeyedLedger(Ledger):
         if event._id not in self.remembered:
             return False
         del self.remembered[event._id]
-        self._passed.add((Flight(ordinal, None, event),))
-        self.done = self._passed.watermark
+        self._pass((Flight(ordinal, None, event),))
         if self.done > self.committed:
             self.mark_dirty(monotonic())
         return True
@@ -70,21 +69,17 @@ class KeyedLedger(Ledger):
         """Flights are done, in this order."""
         if self._void:
             return
-        passed, ids = self._passed, self._passed.ids
+        self._pass(flights)
         self._finished += flights
         self.uncommitted += len(flights)
-        for flight in flights:  # what is in here is paid per event
-            ids[flight.ordinal] = flight.event._id
+        for flight in flights:
             flight.event = None  # records must not wait for a commit
             if flight.joined:
                 self.uncommitted += len(flight.joined)
                 for other in flight.joined:
-                    ids[other.ordinal] = other.event._id
                     other.event = None
             if flight.effects:
                 self.effects.append((flight.ordinal, b"", flight.effects))
-        passed.advance()
-        self.done = passed.watermark
         if not self.dirty_since:
             self.mark_dirty(monotonic())
         elif self.uncommitted >= self._plenty:
@@ -109,6 +104,10 @@ class KeyedLedger(Ledger):
             self.effects.append((_NO_ORDINAL, b"", effects))
             self._finished.append(Flight(_NO_ORDINAL, None, None, effects=effects))
             self.mark_dirty(monotonic())
+
+    def _pass(self, flights: Sequence[Flight]) -> None:
+        self._passed.add(flights)
+        self.done = self._passed.watermark
 
     # --- what Ledger asks
 

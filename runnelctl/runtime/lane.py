@@ -232,7 +232,7 @@ class Lane:
             if self.ended is not None or self.stopping or self.resyncing:
                 return False
             if q[self.base + cells.U_GRANT] != self.grant or not q[self.base + cells.U_WANTED]:
-                self.stopping = True
+                self.stop()
                 return False
             now, deadline = monotonic(), d[cells.H_DEADLINE]
             if slice_.trial.bars(self):

@@ -1,18 +1,21 @@
 """redis-py's connections, but each looks up the primary with the Sentinels before it connects, and makes sure of it.
 
-While the Sentinels name a replica it looks again, as long as connecting may take (see AGAIN_S).
+While the Sentinels name a replica it looks again, about as long as connecting may take (see AGAIN_S). Nothing else is
+tried twice: no command was sent when a server turned out to be a replica.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import redis
 import redis.asyncio
+import redis.asyncio.retry
+import redis.retry
 from redis import exceptions
 from redis.asyncio import connection as aio
+from redis.backoff import ConstantBackoff
 
 from runnelctl.errors import RedisUnreachable
 from runnelctl.store.endpoint import Endpoint
@@ -41,17 +44,6 @@ class _Primary(redis.Connection):
         self.host, self.port = found.host, found.port
         return super()._connect()  # type: ignore[no-untyped-call]
 
-    def connect_check_health(self, *arguments: Any, **named: Any) -> None:
-        until = time.monotonic() + (self.socket_connect_timeout or 0.0)
-        while True:
-            try:
-                super().connect_check_health(*arguments, **named)
-                return
-            except _IsReplicaError:
-                if time.monotonic() + AGAIN_S >= until:
-                    raise
-            time.sleep(AGAIN_S)
-
     def on_connect_check_health(self, check_health: bool = True) -> None:
         super().on_connect_check_health(check_health)
         self.send_command("ROLE", check_health=False)  # type: ignore[no-untyped-call]
@@ -73,17 +65,6 @@ class _PrimaryAsync(redis.asyncio.Connection):
         self.host, self.port = found.host, found.port
         await super()._connect()  # type: ignore[no-untyped-call]
 
-    async def connect_check_health(self, *arguments: Any, **named: Any) -> None:
-        until = time.monotonic() + (self.socket_connect_timeout or 0.0)
-        while True:
-            try:
-                await super().connect_check_health(*arguments, **named)
-                return
-            except _IsReplicaError:
-                if time.monotonic() + AGAIN_S >= until:
-                    raise
-            await asyncio.sleep(AGAIN_S)
-
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         await super().on_connect_check_health(check_health)
         await self.send_command("ROLE", check_health=False)
@@ -95,13 +76,20 @@ class _PrimaryAsyncTls(_PrimaryAsync, aio.SSLConnection):
     pass
 
 
+def _again(settings: dict[str, Any]) -> tuple[ConstantBackoff, int, tuple[type[exceptions.RedisError], ...]]:
+    """How often, and after which errors, redis-py's `Retry` connects again."""
+    return ConstantBackoff(AGAIN_S), int(settings["socket_connect_timeout"] / AGAIN_S), (_IsReplicaError,)
+
+
 def pool(endpoint: Endpoint, settings: dict[str, Any]) -> redis.ConnectionPool:
     """Connections to whatever server is the primary at the time, for a blocking client."""
+    settings |= {"retry": redis.retry.Retry(*_again(settings))}
     return redis.ConnectionPool(connection_class=_PrimaryTls if endpoint.tls else _Primary, **settings)
 
 
 def pool_async(endpoint: Endpoint, settings: dict[str, Any]) -> redis.asyncio.ConnectionPool:
     """The same for asyncio."""
+    settings |= {"retry": redis.asyncio.retry.Retry(*_again(settings))}
     return redis.asyncio.ConnectionPool(
         connection_class=_PrimaryAsyncTls if endpoint.tls else _PrimaryAsync, **settings
     )

@@ -13,10 +13,10 @@ import pytest
 from runnelctl.core.model import Task
 from runnelctl.core.plan import ROOM, plan
 from runnelctl.runtime import board as cells
-from runnelctl.runtime import signals, taskcalls
+from runnelctl.runtime import taskcalls
 from runnelctl.runtime.board import Board, Shape
 from runnelctl.runtime.drain import Drain
-from runnelctl.runtime.host import KEEPER, SUPERVISOR, Host
+from runnelctl.runtime.host import Host
 from runnelctl.runtime.leadership import Leadership
 from runnelctl.runtime.taskcalls import TaskWork
 from runnelctl.runtime.taskrun import TaskRun
@@ -56,8 +56,8 @@ def test_it_has_begun_when_redis_said_so(monkeypatch: pytest.MonkeyPatch, answer
     for cell in (cells.T_FOR, cells.T_FRESH, cells.T_GRANT, cells.T_WANTED, cells.T_HELD):
         board.q[board.task(0) + cell] = 1
     host = Host(
-        plan=made, endpoint=endpoint.unix("/nowhere"), member="h:1:x", board=board, directory="/nowhere",
-        wakes={slot: signals.pipe() for slot in (KEEPER, SUPERVISOR)}, drain=True, embedded_root=None, digest="",
+        plan=made, endpoint=endpoint.unix("/nowhere"), member="h:1:x", board=board, directory="/nowhere", wakes={},
+        drain=True, embedded_root=None, digest="",
     )  # fmt: skip
     drain = Drain(host, Tenure(host, LOG), Leadership(host, LOG))
 
